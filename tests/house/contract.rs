@@ -41,7 +41,9 @@ fn every_field_is_etcds() {
         ["package", "message", "field", "number", "type", "label", "oneof", "json_name"],
     )
     .into_iter()
-    .map(|row| row.join(" "))
+    // versionpb holds options for Go's own build, which nobody sends.
+        .filter(|row| row[0] != "versionpb")
+        .map(|row| row.join(" "))
     .collect();
     let mut ours = BTreeSet::new();
     walk(
