@@ -1,0 +1,1 @@
+//! Serves [`Http`] over HTTP/1.1, with hyper.

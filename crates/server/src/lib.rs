@@ -1,0 +1,4 @@
+//! The shell of the server: flags, listeners, threads, gRPC, HTTP and metrics around the core crates.
+
+pub mod http;
+pub mod metrics;
