@@ -16,8 +16,6 @@ pub struct Progress {
     applied_term: AtomicU64,
     /// Whether reads at the head need no round of messages: a leader alone in its cluster whose own first entry is applied.
     reads_are_local: AtomicBool,
-    proposals_committed: AtomicU64,
-    proposals_applied: AtomicU64,
     proposals_pending: AtomicU64,
     proposals_failed: AtomicU64,
     leader_changes: AtomicU64,

@@ -115,7 +115,7 @@ pub struct Opened {
     pub replicator: Replicator,
     pub applier: Applier,
     pub duties: Duties,
-    pub wal: wal::Wal,
+    // The log itself joins here when its crate has its shape.
     pub committer: backend::Committer,
     pub backend: backend::Backend,
     pub store: mvcc::Store,
@@ -151,8 +151,6 @@ pub enum Note {
 pub enum OpenError {
     #[error("{path}: {error}")]
     Disk { path: PathBuf, error: std::io::Error },
-    #[error("{0}")]
-    Wal(#[from] wal::WalError),
     #[error("{0}")]
     Backend(#[from] backend::BackendError),
     #[error("{0}")]

@@ -46,6 +46,9 @@ mod tests {
         let fixture = member_id(&["http://127.0.0.1:14002".into()], "fx", None);
         assert_eq!((fixture.0, cluster_id(&[fixture]).0), (0x8633bdd0743213ae, 0x19b226e891c9b846));
         let e2e = member_id(&["https://localhost:20001".into()], "new", None);
-        assert_eq!((e2e.to_string(), cluster_id(&[e2e]).to_string()), ("a8f3458387986d".into(), "34c21a2d427db393".into()));
+        assert_eq!(
+            (e2e.to_string(), cluster_id(&[e2e]).to_string()),
+            ("a8f3458387986d".into(), "34c21a2d427db393".into())
+        );
     }
 }

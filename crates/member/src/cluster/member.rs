@@ -16,7 +16,12 @@ pub struct Member {
     /// Empty until the member has started for the first time.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    #[serde(rename = "clientURLs", default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "clientURLs",
+        default,
+        deserialize_with = "null_is_empty",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub client_urls: Vec<String>,
 }
 
@@ -85,12 +90,18 @@ mod tests {
             name: "m0".into(),
             ..Member::default()
         };
-        assert_eq!(member.to_json(), r#"{"id":9670281527894873006,"peerURLs":["http://127.0.0.1:14002"],"name":"m0"}"#);
+        assert_eq!(
+            member.to_json(),
+            r#"{"id":9670281527894873006,"peerURLs":["http://127.0.0.1:14002"],"name":"m0"}"#
+        );
         member.name = "a<b".into();
         member.is_learner = true;
         member.client_urls = vec!["http://c".into()];
         let json = member.to_json();
-        assert!(json.contains(r#""isLearner":true,"name":"a\u003cb","clientURLs":["http://c"]"#), "{json}");
+        assert!(
+            json.contains(r#""isLearner":true,"name":"a\u003cb","clientURLs":["http://c"]"#),
+            "{json}"
+        );
         assert_eq!(Member::from_json(json.as_bytes()).unwrap(), member);
         let promote = Member::from_json(br#"{"peerURLs":null,"id":7,"isPromote":true}"#).unwrap();
         assert_eq!((promote.id, promote.peer_urls.len()), (7, 0));

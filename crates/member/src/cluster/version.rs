@@ -19,7 +19,10 @@ impl Version {
     /// The version this binary speaks as a member of a cluster: `3.7.0`.
     pub fn server_minor() -> Version {
         // The text is a constant of this build; its test reads it.
-        api::SERVER_VERSION.parse::<Version>().map(Version::whole_minor).unwrap_or(Version::new(3, 7, 0))
+        api::SERVER_VERSION
+            .parse::<Version>()
+            .map(Version::whole_minor)
+            .unwrap_or(Version::new(3, 7, 0))
     }
 
     /// The same with patch 0: what cluster and storage versions look like.
@@ -54,7 +57,11 @@ impl FromStr for Version {
         let mut number = || {
             let part = parts.next().ok_or_else(refuse)?;
             let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-            if digits { part.parse::<u32>().map_err(|_| refuse()) } else { Err(refuse()) }
+            if digits {
+                part.parse::<u32>().map_err(|_| refuse())
+            } else {
+                Err(refuse())
+            }
         };
         let version = Version::new(number()?, number()?, number()?);
         if parts.next().is_some() {

@@ -49,7 +49,12 @@ pub enum Body {
 pub fn wrap(header: &RequestHeader, body: Body, raw: &[u8]) -> Bytes {
     let tag = body as u32;
     let header_len = header.encoded_len();
-    let capacity = key_len(tag) + encoded_len_varint(raw.len() as u64) + raw.len() + key_len(HEADER_TAG) + encoded_len_varint(header_len as u64) + header_len;
+    let capacity = key_len(tag)
+        + encoded_len_varint(raw.len() as u64)
+        + raw.len()
+        + key_len(HEADER_TAG)
+        + encoded_len_varint(header_len as u64)
+        + header_len;
     let mut out = BytesMut::with_capacity(capacity);
     if tag < HEADER_TAG {
         put_field(&mut out, tag, raw);

@@ -4,15 +4,14 @@
 //! synced is committed. The inputs and effects have the shape that consensus among several needs. Never writes the log and never
 //! applies: both are effects, and both answer with an input.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+mod solo;
 
 use api::pb::raftpb;
 use api::pb::walpb;
 use api::{MemberId, RaftIndex, Term};
 use bytes::Bytes;
 
-use crate::stats::Progress;
+pub use solo::Replicator;
 
 /// The id of a request: in its entry's header, and under which its waiter is registered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,13 +72,17 @@ pub enum Refusal {
     /// The member is stopping.
     #[error("etcdserver: server stopped")]
     Stopped,
+    /// A second member would need consensus with it.
+    #[error("etcdserver: several members come with consensus, this version serves a cluster of one")]
+    SeveralMembers,
 }
 
-impl From<Refusal> for api::Error {
-    fn from(refusal: Refusal) -> api::Error {
+impl From<Refusal> for api::Status {
+    fn from(refusal: Refusal) -> api::Status {
         match refusal {
-            Refusal::TooManyRequests => api::Error::RequestTooManyRequests,
-            Refusal::Stopped => api::Error::Stopped,
+            Refusal::TooManyRequests => api::Error::RequestTooManyRequests.into(),
+            Refusal::Stopped => api::Error::Stopped.into(),
+            Refusal::SeveralMembers => api::Status::new(api::Code::Unimplemented, refusal.to_string()),
         }
     }
 }
@@ -133,6 +136,10 @@ impl Effects {
         Effects::default()
     }
 
+    pub fn push(&mut self, effect: Effect) {
+        self.list.push(effect);
+    }
+
     /// Takes all effects; the buffer keeps its space.
     pub fn drain(&mut self) -> std::vec::Drain<'_, Effect> {
         self.list.drain(..)
@@ -140,6 +147,10 @@ impl Effects {
 
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    fn last_mut(&mut self) -> Option<&mut Effect> {
+        self.list.last_mut()
     }
 }
 
@@ -158,42 +169,15 @@ pub struct Start {
     pub tick: std::time::Duration,
 }
 
-/// The machine. One thread owns it.
-#[derive(Debug)]
-pub struct Replicator {
-    member: MemberId,
-    progress: Arc<Progress>,
-    pending: VecDeque<Committed>,
-}
-
-impl Replicator {
-    /// A machine that has not campaigned yet. Entries that the log already counts as committed are handed over with the first step.
-    ///
-    /// # Errors
-    /// `StartError` when the membership or the hard state cannot be served.
-    pub fn new(start: Start, progress: Arc<Progress>) -> Result<Replicator, StartError> {
-        let _ = start.entries.len();
-        Ok(Replicator {
-            member: start.member,
-            progress,
-            pending: VecDeque::new(),
-        })
-    }
-
-    /// Takes in what happened and says what must be done. Effects are added behind those that `effects` already holds.
-    pub fn step(&mut self, input: Input, effects: &mut Effects) {
-        let _ = (input, effects, &self.pending, self.member, &self.progress);
-        unimplemented!()
-    }
-}
-
 /// Why a member cannot start to replicate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
-    #[error("the membership has {0} voters: several members come with consensus, this version serves a cluster of one")]
+    #[error("the membership has {0} members: several members come with consensus, this version serves a cluster of one")]
     SeveralVoters(usize),
     #[error("this member ({0}) is not a voter of its cluster")]
     NotAVoter(MemberId),
     #[error("the log's hard state commits index {commit}, but the log ends at {last}")]
     CommitBeyondLog { commit: u64, last: u64 },
+    #[error("entry {index} of the log has type {kind}, which no version of etcd proposes")]
+    UnknownEntryType { index: u64, kind: i32 },
 }
