@@ -1,4 +1,5 @@
 //! The shell of the server: flags, listeners, threads, gRPC, HTTP and metrics around the core crates.
 
+pub mod config;
 pub mod http;
 pub mod metrics;
