@@ -47,7 +47,6 @@ pub(crate) struct RevisionPut {
     pub value: Bytes,
 }
 
-#[allow(dead_code)]
 /// A change in one of the small buckets: `None` deletes.
 #[derive(Clone, Debug)]
 pub(crate) struct SmallOp {

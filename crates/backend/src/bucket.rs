@@ -33,17 +33,22 @@ impl Bucket {
 
     /// The name in the file.
     pub const fn name(self) -> &'static [u8] {
+        self.title().as_bytes()
+    }
+
+    /// The name as text.
+    pub const fn title(self) -> &'static str {
         match self {
-            Bucket::Alarm => b"alarm",
-            Bucket::Auth => b"auth",
-            Bucket::AuthRoles => b"authRoles",
-            Bucket::AuthUsers => b"authUsers",
-            Bucket::Cluster => b"cluster",
-            Bucket::Key => b"key",
-            Bucket::Lease => b"lease",
-            Bucket::Members => b"members",
-            Bucket::MembersRemoved => b"members_removed",
-            Bucket::Meta => b"meta",
+            Bucket::Alarm => "alarm",
+            Bucket::Auth => "auth",
+            Bucket::AuthRoles => "authRoles",
+            Bucket::AuthUsers => "authUsers",
+            Bucket::Cluster => "cluster",
+            Bucket::Key => "key",
+            Bucket::Lease => "lease",
+            Bucket::Members => "members",
+            Bucket::MembersRemoved => "members_removed",
+            Bucket::Meta => "meta",
         }
     }
 

@@ -5,160 +5,236 @@
 //! A [`ReadView`] shows the file as of the last commit plus the batches not yet in it, so a reader never waits for either.
 //! Never decides when to commit (the shell does), never interprets a key-value pair (mvcc does), and never goes on after a
 //! failed commit.
+//!
+//! | module | its one job |
+//! | --- | --- |
+//! | `batch` | what one log entry changes |
+//! | `pending` | the append-only log of batches not in the file yet |
+//! | `view` | reading: the file and the pending batches as one |
+//! | `commit` | writing: the pending batches into the file |
+//! | `open` | opening and creating, the buckets |
+//! | `schema` | names, encodings and checks of what stands in the small buckets |
 
 mod batch;
 mod bucket;
+mod commit;
 mod error;
+mod open;
+mod pending;
 pub mod schema;
+mod view;
 
-use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use api::{RaftIndex, Term};
-use bytes::Bytes;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use world::fail;
 
 pub use batch::{Batch, RevisionKey};
 pub use bucket::Bucket;
+pub use commit::{Committed, Committer};
 pub use error::BackendError;
+pub use open::Options;
+pub use view::{KeyReader, ReadView, Value, Visit};
 
-/// How a database is opened.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// For tools: takes a shared lock and never writes.
-    pub read_only: bool,
-    /// Address space reserved for the map, in bytes (etcd: 10 GiB, or the quota plus 10 %).
-    pub initial_map: u64,
-    /// Operations after which [`Backend::should_commit`] says yes (`--backend-batch-limit`).
-    pub batch_limit: usize,
-    /// Page size of a new file; `None` takes that of the disk.
-    pub page_size: Option<usize>,
-}
+use pending::{Epoch, Prefix};
+use view::State;
 
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            read_only: false,
-            initial_map: 10 << 30,
-            batch_limit: 10_000,
-            page_size: None,
-        }
-    }
-}
-
-/// Called with a key and its value; `Break` ends the scan.
-pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
-
-/// What a commit did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Committed {
-    /// Operations written; 0 if there was nothing.
-    pub operations: usize,
-    /// The consistent index in the file after it.
-    pub consistent_index: RaftIndex,
-}
-
-/// The database, shared by everybody.
+/// The database, shared by everybody; a cheap handle.
 #[derive(Clone)]
-pub struct Backend {}
+pub struct Backend {
+    shared: Arc<Shared>,
+}
 
-#[allow(clippy::unimplemented)]
+/// What the handles and the committer share.
+pub(crate) struct Shared {
+    pub db: bolt::Db,
+    /// Replaced by the committer alone.
+    state: ArcSwap<State>,
+    /// Held for the moment of an append or of a seal, never across I/O.
+    appender: Mutex<Appender>,
+    consistent_index: AtomicU64,
+    term: AtomicU64,
+    committed_index: AtomicU64,
+    /// Operations, and batches, not in the file.
+    pending_ops: AtomicUsize,
+    pending_batches: AtomicUsize,
+    batch_limit: usize,
+}
+
+struct Appender {
+    epoch: Arc<Epoch>,
+    /// The newest revision handed over or in the file.
+    newest: Option<RevisionKey>,
+}
+
 impl Backend {
     /// Opens (or creates) the database file and its buckets.
-    pub fn open(disk: &world::DynDisk, path: &Path, options: Options) -> Result<(Backend, Committer), BackendError> {
-        let _ = (disk, path, options);
-        unimplemented!()
-    }
-    /// Hands over a batch: visible to every view taken from now on, in the file with the next commit. Never blocks on I/O.
-    pub fn append(&self, batch: Batch) {
-        let _ = batch;
-        unimplemented!()
-    }
-    /// What the database holds now. Free of locks.
-    pub fn view(&self) -> ReadView {
-        unimplemented!()
-    }
-    /// Bytes of the file in use or free: high-water mark times page size ("db size", the quota's measure).
-    pub fn size(&self) -> u64 {
-        unimplemented!()
-    }
-    /// The same without free pages.
-    pub fn size_in_use(&self) -> u64 {
-        unimplemented!()
-    }
-    /// The newest log entry whose effects were handed over (in the file or on their way to it). 0 in a new database.
-    pub fn consistent_index(&self) -> RaftIndex {
-        unimplemented!()
-    }
-    /// The term of that entry.
-    pub fn term(&self) -> Term {
-        unimplemented!()
-    }
-    /// The newest log entry whose effects are in the file.
-    pub fn committed_index(&self) -> RaftIndex {
-        unimplemented!()
-    }
-    /// Operations handed over and not in the file yet.
-    pub fn pending_ops(&self) -> usize {
-        unimplemented!()
-    }
-    /// Whether so much waits that a commit should not wait for its interval.
-    pub fn should_commit(&self) -> bool {
-        unimplemented!()
-    }
-}
-
-/// Writes what was handed over. One exists; the shell gives it a thread and calls [`Committer::commit`] each 100 ms, when
-/// [`Backend::should_commit`] says so, and when somebody needs everything in the file.
-pub struct Committer {}
-
-#[allow(clippy::unimplemented)]
-impl Committer {
-    /// Writes all batches handed over so far in one transaction. After `Ok` they survive a power cut.
     ///
     /// # Errors
-    /// Every error is final: the process must end.
-    pub fn commit(&mut self) -> Result<Committed, BackendError> {
-        unimplemented!()
+    /// `Open(Locked)` at once if another process has the file; the others tell what is wrong with it.
+    pub fn open(disk: &world::DynDisk, path: &Path, options: Options) -> Result<(Backend, Committer), BackendError> {
+        let shared = Arc::new(open::open(disk, path, options)?);
+        let committer = Committer::new(shared.clone());
+        Ok((Backend { shared }, committer))
     }
-    /// One small step of giving space back: moves at most `max_pages` pages from the file's end and cuts it. False: nothing more to gain now.
-    pub fn reclaim(&mut self, max_pages: usize) -> Result<bool, BackendError> {
-        let _ = max_pages;
-        unimplemented!()
+
+    /// Hands over a batch: visible to every view taken from now on, in the file with the next commit. Never blocks on I/O.
+    ///
+    /// # Panics
+    /// If a revision or the consistent index does not grow: going on would corrupt the database.
+    pub fn append(&self, batch: Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        fail::point("beforeWritebackBuf");
+        self.shared.append(batch);
+        fail::point("afterWritebackBuf");
+    }
+
+    /// What the database holds now. Free of locks.
+    pub fn view(&self) -> ReadView {
+        ReadView::new(self.shared.state.load_full())
+    }
+
+    /// Bytes up to the file's high-water mark as of the last commit ("db size", the quota's measure).
+    pub fn size(&self) -> u64 {
+        self.shared.db.size()
+    }
+
+    /// The same without free pages.
+    pub fn size_in_use(&self) -> u64 {
+        self.shared.db.size().saturating_sub(self.shared.db.free_bytes())
+    }
+
+    /// The newest log entry whose effects were handed over (in the file or on their way to it). 0 in a new database.
+    pub fn consistent_index(&self) -> RaftIndex {
+        RaftIndex(self.shared.consistent_index.load(Ordering::Acquire))
+    }
+
+    /// The term of that entry; 0 if the file has none.
+    pub fn term(&self) -> Term {
+        Term(self.shared.term.load(Ordering::Acquire))
+    }
+
+    /// The newest log entry whose effects are in the file.
+    pub fn committed_index(&self) -> RaftIndex {
+        self.shared.committed_index()
+    }
+
+    /// Operations handed over and not in the file yet. Entries that only moved the consistent index do not count.
+    pub fn pending_ops(&self) -> usize {
+        self.shared.pending_ops.load(Ordering::Relaxed)
+    }
+
+    /// Whether so much waits that a commit should not wait for its interval.
+    pub fn should_commit(&self) -> bool {
+        // Batches count too: a long run of entries without effect must not pile up for ever.
+        self.pending_ops() >= self.shared.batch_limit
+            || self.shared.pending_batches.load(Ordering::Relaxed) >= self.shared.batch_limit.saturating_mul(10)
     }
 }
 
-/// The database at one moment. Cheap to take and to clone, needs no lock, and holds on to the pages it reaches: short-lived, please.
-#[derive(Clone)]
-pub struct ReadView {}
+impl Shared {
+    pub(crate) fn new(db: bolt::Db, newest: Option<RevisionKey>, applied: Option<(RaftIndex, Term)>, batch_limit: usize) -> Shared {
+        let epoch = Arc::new(Epoch::default());
+        let (index, term) = applied.unwrap_or_default();
+        let state = State {
+            base: db.begin_read(),
+            base_applied: applied,
+            sealed: None,
+            active: epoch.clone(),
+        };
+        Shared {
+            db,
+            state: ArcSwap::from_pointee(state),
+            appender: Mutex::new(Appender { epoch, newest }),
+            consistent_index: AtomicU64::new(index.0),
+            term: AtomicU64::new(term.0),
+            committed_index: AtomicU64::new(index.0),
+            pending_ops: AtomicUsize::new(0),
+            pending_batches: AtomicUsize::new(0),
+            batch_limit,
+        }
+    }
 
-#[allow(clippy::unimplemented)]
-impl ReadView {
-    /// A value of a small bucket or, by its 17 or 18 bytes, of bucket `key`.
-    pub fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
-        let _ = (bucket, key);
-        unimplemented!()
+    fn append(&self, batch: Batch) {
+        let mut appender = self.appender.lock();
+        if let Some(first) = batch.puts.first() {
+            assert!(
+                appender.newest.is_none_or(|newest| newest < first.key),
+                "revision {:?} after {:?}",
+                first.key,
+                appender.newest
+            );
+            appender.newest = batch.puts.last().map(|p| p.key);
+        }
+        if let Some((index, term)) = batch.applied {
+            let before = self.consistent_index.load(Ordering::Relaxed);
+            assert!(index.0 >= before, "consistent index {index} after {before}");
+            self.term.store(term.0, Ordering::Release);
+            self.consistent_index.store(index.0, Ordering::Release);
+        }
+        // Counted before it can be seen, so that the committer never takes away more than was added.
+        self.pending_ops.fetch_add(batch.operations(), Ordering::Relaxed);
+        self.pending_batches.fetch_add(1, Ordering::Relaxed);
+        appender.epoch.append(batch);
     }
-    /// A value of bucket `key`.
-    pub fn get_revision(&self, key: RevisionKey) -> Result<Option<Bytes>, BackendError> {
-        let _ = key;
-        unimplemented!()
+
+    /// Ends the current epoch and shows it to new views as the one being written. `None` if it is empty.
+    pub(crate) fn seal(&self) -> Option<Prefix> {
+        let mut appender = self.appender.lock();
+        if appender.epoch.batches() == 0 {
+            return None;
+        }
+        let epoch = std::mem::replace(&mut appender.epoch, Arc::new(Epoch::default()));
+        let sealed = Prefix { end: epoch.end(), epoch };
+        let before = self.state.load();
+        assert!(before.sealed.is_none(), "one epoch is written at a time");
+        // Still under the lock: a batch in the new epoch must not be appended before views can find that epoch.
+        self.state.store(Arc::new(State {
+            base: before.base.clone(),
+            base_applied: before.base_applied,
+            sealed: Some(sealed.clone()),
+            active: appender.epoch.clone(),
+        }));
+        Some(sealed)
     }
-    /// Visits the entries with `from <= key` and (unless empty) `key < to`, in key order.
-    pub fn scan(&self, bucket: Bucket, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), BackendError> {
-        let _ = (bucket, from, to, visit);
-        unimplemented!()
+
+    /// The sealed epoch is in the file: views start from there.
+    pub(crate) fn publish(&self, applied: Option<(RaftIndex, Term)>) {
+        let before = self.state.load();
+        let sealed = before.sealed.as_ref().expect("published without a sealed epoch");
+        let base_applied = applied.or(before.base_applied);
+        self.state.store(Arc::new(State {
+            base: self.db.begin_read(),
+            base_applied,
+            sealed: None,
+            active: before.active.clone(),
+        }));
+        if let Some((index, _)) = base_applied {
+            self.committed_index.store(index.0, Ordering::Release);
+        }
+        self.pending_ops.fetch_sub(sealed.end.operations, Ordering::Relaxed);
+        self.pending_batches.fetch_sub(sealed.epoch.batches(), Ordering::Relaxed);
     }
-    /// The hash of `Maintenance.Hash`. Call after a commit, as Go does.
-    pub fn hash(&self) -> Result<u32, BackendError> {
-        unimplemented!()
+
+    /// The file was rewritten without a change of content.
+    pub(crate) fn rebase(&self) {
+        let before = self.state.load();
+        assert!(before.sealed.is_none(), "reclaimed during a commit");
+        self.state.store(Arc::new(State {
+            base: self.db.begin_read(),
+            base_applied: before.base_applied,
+            sealed: None,
+            active: before.active.clone(),
+        }));
     }
-    /// Length of the image that [`ReadView::write_image`] writes.
-    pub fn image_size(&self) -> u64 {
-        unimplemented!()
-    }
-    /// The database file as of the commit below this view (batches not yet in the file are left out: commit first).
-    pub fn write_image(&self, chunk: &mut dyn FnMut(&[u8]) -> std::io::Result<()>) -> Result<(), BackendError> {
-        let _ = chunk;
-        unimplemented!()
+
+    pub(crate) fn committed_index(&self) -> RaftIndex {
+        RaftIndex(self.committed_index.load(Ordering::Acquire))
     }
 }
