@@ -7,7 +7,7 @@ use std::sync::Arc;
 use api::{RaftIndex, Term};
 use bytes::Bytes;
 
-use crate::pending::{End, Epoch, Prefix};
+use crate::pending::{Epoch, Prefix};
 use crate::schema;
 use crate::{BackendError, Bucket, RevisionKey};
 
@@ -273,6 +273,7 @@ impl ReadView {
 }
 
 /// Reads bucket `key` of one view.
+#[derive(Clone, Copy)]
 pub struct KeyReader<'v> {
     view: &'v ReadView,
     bucket: bolt::Bucket<'v>,
@@ -291,5 +292,34 @@ impl<'v> KeyReader<'v> {
         }
         let value = key.with_bytes(|bytes| self.bucket.get(bytes))?;
         Ok(value.map(Value::Stored))
+    }
+
+    /// All entries, for a start.
+    ///
+    /// # Panics
+    /// If there are batches that are not in the file.
+    pub fn entries(self) -> Result<Entries<'v>, BackendError> {
+        let pending = self.view.pending().any(|p| p.end.operations > 0);
+        assert!(!pending, "reads a database for a start while it is written to");
+        Ok(Entries {
+            cursor: self.bucket.cursor(),
+            started: false,
+        })
+    }
+}
+
+/// The entries of bucket `key` in order, where they lie in the file.
+pub struct Entries<'v> {
+    cursor: bolt::Cursor<'v>,
+    started: bool,
+}
+
+impl<'v> Iterator for Entries<'v> {
+    type Item = Result<bolt::Element<'v>, BackendError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let element = if self.started { self.cursor.next() } else { self.cursor.first() };
+        self.started = true;
+        element.map_err(BackendError::from).transpose()
     }
 }

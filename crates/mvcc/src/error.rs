@@ -1,8 +1,9 @@
 //! Why a request on the store fails.
 
-use backend::BackendError;
+use backend::{BackendError, RevisionKey};
 
-/// Errors of reads and writes. All but `Backend` are answers to the client ([`MvccError::api`]).
+/// Errors of reads and writes. Those that [`MvccError::api`] knows are answers to the client; the others mean that the
+/// database is damaged, and on the write path they end the process.
 #[derive(Debug, thiserror::Error)]
 pub enum MvccError {
     #[error("mvcc: required revision has been compacted")]
@@ -14,9 +15,20 @@ pub enum MvccError {
     KeyNotFound,
     #[error("requested lease not found")]
     LeaseNotFound,
-    /// The database is damaged or a commit failed: fatal on the write path.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// The index knows a revision that the database does not have.
+    #[error("bucket key: revision {0:?} is missing")]
+    Missing(RevisionKey),
+    /// A key of bucket `key` that is no revision.
+    #[error("bucket key: key {0:?} is not a revision")]
+    NotARevision(Vec<u8>),
+    /// A value of bucket `key` that is no key-value pair.
+    #[error("bucket key: a value is not a key-value pair")]
+    Malformed,
+    /// The same, where the revision is known.
+    #[error("bucket key: the value of revision {0:?} is not a key-value pair")]
+    MalformedAt(RevisionKey),
 }
 
 impl MvccError {
@@ -27,7 +39,13 @@ impl MvccError {
             MvccError::FutureRevision => Some(api::Error::FutureRev),
             MvccError::KeyNotFound => Some(api::Error::KeyNotFound),
             MvccError::LeaseNotFound => Some(api::Error::LeaseNotFound),
-            MvccError::Backend(_) => None,
+            _ => None,
         }
+    }
+}
+
+impl From<crate::kv::Malformed> for MvccError {
+    fn from(_: crate::kv::Malformed) -> MvccError {
+        MvccError::Malformed
     }
 }
