@@ -22,16 +22,26 @@
 //! | `reclaim`, `compact`, `image` | giving space back, copying into a new file, the snapshot image |
 
 mod check;
+mod commit;
 mod compact;
 mod cursor;
 mod db;
 mod error;
+mod freelist;
+mod image;
+mod meta;
+mod open;
+mod page;
 mod read;
 mod reclaim;
+mod spill;
 mod stats;
+mod tree;
+mod version;
+mod walk;
 mod write;
 
-pub use check::{CheckReport, Fault};
+pub use check::{CheckReport, Fault, Hex, PageCounts, Stack};
 pub use compact::{CompactError, compact_into};
 pub use cursor::{Cursor, Element};
 pub use db::{Db, Options, Verify};

@@ -2,6 +2,9 @@
 
 use crate::{CommitError, Db};
 
+/// Placeholder.
+pub(crate) struct Plan;
+
 /// What one step of [`Db::reclaim`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reclaimed {
