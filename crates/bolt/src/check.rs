@@ -59,11 +59,36 @@ pub enum Fault {
     #[error("page {page}: has unexpected type/flags: {flags:x}")]
     MetaType { page: u64, flags: u16 },
     #[error("the first key[0]=(hex){key} on {kind} page({page}) needs to be >= the key in the ancestor ({ancestor}). Stack: {stack}")]
-    FirstKeyTooLow { page: u64, kind: &'static str, key: Hex, ancestor: Hex, stack: Stack },
-    #[error("key[{index}]=(hex){key} on {kind} page({page}) needs to be > (found {found}) than previous element (hex){previous}. Stack: {stack}")]
-    KeyOrder { page: u64, kind: &'static str, index: usize, key: Hex, found: char, previous: Hex, stack: Stack },
-    #[error("key[{index}]=(hex){key} on {kind} page({page}) needs to be < than key of the next element in ancestor (hex){next}. Pages stack: {stack}")]
-    KeyTooHigh { page: u64, kind: &'static str, index: usize, key: Hex, next: Hex, stack: Stack },
+    FirstKeyTooLow {
+        page: u64,
+        kind: &'static str,
+        key: Hex,
+        ancestor: Hex,
+        stack: Stack,
+    },
+    #[error(
+        "key[{index}]=(hex){key} on {kind} page({page}) needs to be > (found {found}) than previous element (hex){previous}. Stack: {stack}"
+    )]
+    KeyOrder {
+        page: u64,
+        kind: &'static str,
+        index: usize,
+        key: Hex,
+        found: char,
+        previous: Hex,
+        stack: Stack,
+    },
+    #[error(
+        "key[{index}]=(hex){key} on {kind} page({page}) needs to be < than key of the next element in ancestor (hex){next}. Pages stack: {stack}"
+    )]
+    KeyTooHigh {
+        page: u64,
+        kind: &'static str,
+        index: usize,
+        key: Hex,
+        next: Hex,
+        stack: Stack,
+    },
     #[error("key[{index}] on leaf page({page}) is empty")]
     EmptyKey { page: u64, index: usize },
     /// A page that cannot be read as what it should be.
@@ -111,7 +136,11 @@ pub(crate) fn check(version: &Version) -> CheckReport {
     let freed = stored_free_pages(version, &mut report);
     let mut walk = Walk::new(version, freed.as_ref(), |fault| {
         report.faults.push(fault);
-        if report.faults.len() < CheckReport::MAX_FAULTS { Keep::Going } else { Keep::Stop }
+        if report.faults.len() < CheckReport::MAX_FAULTS {
+            Keep::Going
+        } else {
+            Keep::Stop
+        }
     });
     if version.meta.freelist != NO_FREELIST {
         walk.mark_freelist(version.meta.freelist);
@@ -122,7 +151,10 @@ pub(crate) fn check(version: &Version) -> CheckReport {
     match freed {
         None => report.free = reached.gaps(2, mark).flat_map(|(start, len)| start..start + len).collect(),
         Some(freed) if finished => {
-            let lost = reached.gaps(2, mark).flat_map(|(start, len)| start..start + len).filter(|page| !freed.contains(*page));
+            let lost = reached
+                .gaps(2, mark)
+                .flat_map(|(start, len)| start..start + len)
+                .filter(|page| !freed.contains(*page));
             let room = CheckReport::MAX_FAULTS - report.faults.len();
             report.faults.extend(lost.take(room).map(|page| Fault::UnreachableUnfreed { page }));
         }
@@ -135,16 +167,30 @@ pub(crate) fn check(version: &Version) -> CheckReport {
 fn check_metas(version: &Version, faults: &mut Vec<Fault>) {
     for page in 0..2 {
         let mut bytes = [0; META_BYTES];
-        if let Err(error) = version.handle.file.read_exact_at(&mut bytes, page * version.handle.page_size as u64) {
-            faults.push(Fault::Unreadable { page, text: error.to_string() });
+        if let Err(error) = version
+            .handle
+            .file
+            .read_exact_at(&mut bytes, page * version.handle.page_size as u64)
+        {
+            faults.push(Fault::Unreadable {
+                page,
+                text: error.to_string(),
+            });
             continue;
         }
         let header = Header::decode(&bytes);
         if header.flags != META {
             faults.push(Fault::MetaType { page, flags: header.flags });
         } else if header.id != page {
-            let fault = PageFault::WrongId { expected: page, found: header.id };
-            faults.push(Fault::Page { page, fault, stack: Stack(Vec::new()) });
+            let fault = PageFault::WrongId {
+                expected: page,
+                found: header.id,
+            };
+            faults.push(Fault::Page {
+                page,
+                fault,
+                stack: Stack(Vec::new()),
+            });
         }
     }
 }
@@ -182,6 +228,10 @@ pub(crate) fn page_fault(error: &PageError, stack: &[u64]) -> Fault {
     let (page, stack) = (error.page(), Stack(stack.to_vec()));
     match error.fault() {
         PageFault::OutOfBounds { mark } => Fault::OutOfBounds { page, mark: *mark, stack },
-        fault => Fault::Page { page, fault: fault.clone(), stack },
+        fault => Fault::Page {
+            page,
+            fault: fault.clone(),
+            stack,
+        },
     }
 }

@@ -144,7 +144,11 @@ impl Trees<'_> {
             self.tree.freed.push(Run { start: old_list, len });
         }
         self.check_freed(to)?;
-        let list = if sync_freelist { lay_out_freelist(to, &self.tree.freed) } else { NO_FREELIST };
+        let list = if sync_freelist {
+            lay_out_freelist(to, &self.tree.freed)
+        } else {
+            NO_FREELIST
+        };
         Ok((root, list))
     }
 
@@ -195,7 +199,9 @@ impl Trees<'_> {
         let mut end = 2;
         for run in &self.tree.freed {
             let after = taken.partition_point(|taken| taken.start < run.start + run.len);
-            let retaken = after.checked_sub(1).is_some_and(|last| taken[last].start + taken[last].len > run.start);
+            let retaken = after
+                .checked_sub(1)
+                .is_some_and(|last| taken[last].start + taken[last].len > run.start);
             if run.start < end || retaken || !to.freelist.is_in_use(*run) {
                 return Err(self.tree.base.fault(run.start, PageFault::AlreadyFreed));
             }
@@ -245,9 +251,7 @@ fn write_out(writer: &mut Writer, base: &Version, prepared: &mut Prepared) -> Re
     let meta = &prepared.meta;
     let used = meta.mark * page_size;
     let map = match map_size(used + page_size) {
-        size if size > base.map.len() && used + page_size > base.map.len() as u64 => {
-            handle.file.map(size).map_err(failed("map", 0))?
-        }
+        size if size > base.map.len() && used + page_size > base.map.len() as u64 => handle.file.map(size).map_err(failed("map", 0))?,
         _ => Arc::clone(&base.map),
     };
     if used > writer.file_len {

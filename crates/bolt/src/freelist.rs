@@ -136,7 +136,11 @@ impl Freelist {
 
     /// Whether no page of the run is free or pending.
     pub fn is_in_use(&self, run: Run) -> bool {
-        let touches = self.runs.range(..run.start + run.len).next_back().is_some_and(|(start, len)| start + len > run.start);
+        let touches = self
+            .runs
+            .range(..run.start + run.len)
+            .next_back()
+            .is_some_and(|(start, len)| start + len > run.start);
         !touches && (run.start..run.start + run.len).all(|id| !self.pending_pages.contains(&id))
     }
 
@@ -174,7 +178,9 @@ impl Freelist {
         for group in self.pending.iter_mut().skip(first) {
             let freed = group.freed;
             group.runs.retain(|(run, born)| {
-                let seen = readers.get(readers.partition_point(|reader| reader < born)).is_some_and(|reader| *reader < freed);
+                let seen = readers
+                    .get(readers.partition_point(|reader| reader < born))
+                    .is_some_and(|reader| *reader < freed);
                 if !seen {
                     free.push(*run);
                 }

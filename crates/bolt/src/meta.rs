@@ -76,7 +76,10 @@ impl Meta {
         body[4..8].copy_from_slice(&VERSION.to_le_bytes());
         body[8..12].copy_from_slice(&self.page_size.to_le_bytes());
         body[12..16].copy_from_slice(&0u32.to_le_bytes());
-        for (index, field) in [self.root, self.root_sequence, self.freelist, self.mark, self.txid].into_iter().enumerate() {
+        for (index, field) in [self.root, self.root_sequence, self.freelist, self.mark, self.txid]
+            .into_iter()
+            .enumerate()
+        {
             body[16 + index * 8..24 + index * 8].copy_from_slice(&field.to_le_bytes());
         }
         let checksum = fnv1a(&body[..CHECKSUM_AT]);
@@ -86,9 +89,9 @@ impl Meta {
 
 /// FNV-1a, 64 bits.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]

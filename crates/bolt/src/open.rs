@@ -30,7 +30,11 @@ impl Db {
     pub fn open(disk: &DynDisk, path: &Path, options: Options) -> Result<Db, OpenError> {
         let fresh_page_size = options.page_size.unwrap_or_else(|| disk.page_size());
         check_page_size(path, fresh_page_size as u64)?;
-        let mode = if options.read_only { OpenMode::Read } else { OpenMode::CreateIfMissing(0o600) };
+        let mode = if options.read_only {
+            OpenMode::Read
+        } else {
+            OpenMode::CreateIfMissing(0o600)
+        };
         let file = disk.open(path, mode).map_err(at(path, "open"))?;
         if !file.try_flock(!options.read_only).map_err(at(path, "lock"))? {
             return Err(OpenError::Locked);
@@ -65,7 +69,11 @@ impl Db {
         } else {
             None
         };
-        let freelist = if options.read_only { Freelist::default() } else { load_freelist(&version, walked)? };
+        let freelist = if options.read_only {
+            Freelist::default()
+        } else {
+            load_freelist(&version, walked)?
+        };
         Ok(Db::assemble(version, freelist, options, len, found.older_mark))
     }
 }

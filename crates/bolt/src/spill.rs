@@ -222,7 +222,11 @@ impl Tree {
         match (&mut self.nodes[into].body, moved) {
             (Body::Leaf(into), Body::Leaf(from)) => into.extend(from),
             (Body::Branch(into), Body::Branch(from)) => into.extend(from),
-            _ => return Err(self.base.fault(page, PageFault::Other("a branch and a leaf are siblings".to_owned()))),
+            _ => {
+                return Err(self
+                    .base
+                    .fault(page, PageFault::Other("a branch and a leaf are siblings".to_owned())));
+            }
         }
         if let Body::Branch(entries) = &mut self.nodes[parent].body {
             entries.remove(left + 1);
@@ -241,7 +245,12 @@ impl Tree {
         loop {
             let mut parts = Vec::new();
             self.spill_node(root, fill, 0, to, &mut parts);
-            if let [BranchEntry { child: Child::Page(page), .. }] = parts[..] {
+            if let [
+                BranchEntry {
+                    child: Child::Page(page), ..
+                },
+            ] = parts[..]
+            {
                 return page;
             }
             root = self.add_branch(parts);

@@ -84,14 +84,7 @@ impl Count<'_> {
         Ok(stats)
     }
 
-    fn page(
-        &mut self,
-        id: u64,
-        depth: usize,
-        nesting: usize,
-        stats: &mut BucketStats,
-        nested: &mut BucketStats,
-    ) -> Result<(), PageError> {
+    fn page(&mut self, id: u64, depth: usize, nesting: usize, stats: &mut BucketStats, nested: &mut BucketStats) -> Result<(), PageError> {
         if depth >= MAX_DEPTH || self.pages_left == 0 {
             return Err(self.version.circle(id, self.version.meta.mark));
         }

@@ -147,11 +147,7 @@ impl Tree {
     }
 
     fn add(&mut self, body: Body, page: Option<Run>) -> NodeId {
-        self.nodes.push(Node {
-            body,
-            page,
-            shrunk: false,
-        });
+        self.nodes.push(Node { body, page, shrunk: false });
         self.nodes.len() - 1
     }
 
@@ -311,7 +307,9 @@ impl Tree {
             self.split_crowded(root, path);
             return None;
         }
-        let rightmost = path[..path.len() - 1].iter().all(|(node, index)| index + 1 == self.nodes[*node].body.len());
+        let rightmost = path[..path.len() - 1]
+            .iter()
+            .all(|(node, index)| index + 1 == self.nodes[*node].body.len());
         (at_end && rightmost).then_some(leaf)
     }
 

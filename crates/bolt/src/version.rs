@@ -38,13 +38,7 @@ impl Version {
 
     #[cold]
     pub fn element_fault(&self, node: &NodeRef<'_>, index: usize) -> PageError {
-        self.fault(
-            node.id,
-            PageFault::Element {
-                index,
-                count: node.count,
-            },
-        )
+        self.fault(node.id, PageFault::Element { index, count: node.count })
     }
 
     #[cold]

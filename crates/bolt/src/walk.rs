@@ -166,7 +166,11 @@ impl<'v, F: FnMut(Fault) -> Keep> Walk<'v, F> {
             return None;
         }
         self.stack.push(id);
-        let highest = if node.is_leaf { self.leaf(&node, min, max) } else { self.branch(&node, min, max) };
+        let highest = if node.is_leaf {
+            self.leaf(&node, min, max)
+        } else {
+            self.branch(&node, min, max)
+        };
         self.stack.pop();
         highest
     }
@@ -267,16 +271,37 @@ impl<'v, F: FnMut(Fault) -> Keep> Walk<'v, F> {
             if index == 0 && previous > key {
                 let (key, ancestor) = (hex(key), hex(previous));
                 let stack = stack();
-                faults.push(Fault::FirstKeyTooLow { page, kind, key, ancestor, stack });
+                faults.push(Fault::FirstKeyTooLow {
+                    page,
+                    kind,
+                    key,
+                    ancestor,
+                    stack,
+                });
             } else if index > 0 && previous >= key {
                 let found = if previous == key { '=' } else { '<' };
                 let (key, previous, stack) = (hex(key), hex(previous), stack());
-                faults.push(Fault::KeyOrder { page, kind, index, key, found, previous, stack });
+                faults.push(Fault::KeyOrder {
+                    page,
+                    kind,
+                    index,
+                    key,
+                    found,
+                    previous,
+                    stack,
+                });
             }
         }
         if let Some(next) = max.filter(|max| key >= *max) {
             let (key, next, stack) = (hex(key), hex(next), stack());
-            faults.push(Fault::KeyTooHigh { page, kind, index, key, next, stack });
+            faults.push(Fault::KeyTooHigh {
+                page,
+                kind,
+                index,
+                key,
+                next,
+                stack,
+            });
         }
         faults.into_iter().for_each(|fault| self.fault(fault));
     }

@@ -174,7 +174,9 @@ impl<'db> WriteTx<'db> {
     pub fn get(&self, bucket: BucketId, key: &[u8]) -> Result<Option<&[u8]>, TxError> {
         let at = self.checked(bucket);
         let found = self.tree.find(self.buckets[at].root, key)?;
-        Ok(found.filter(|(entry, _)| !entry.is_bucket()).map(|(entry, _)| self.tree.leaf_value(&entry)))
+        Ok(found
+            .filter(|(entry, _)| !entry.is_bucket())
+            .map(|(entry, _)| self.tree.leaf_value(&entry)))
     }
 
     pub fn sequence(&self, bucket: BucketId) -> u64 {
@@ -280,7 +282,8 @@ impl<'db> WriteTx<'db> {
         let mut next = 0;
         while let Some(bucket) = doomed.get(next).map(|id| &self.buckets[*id]) {
             // Those opened may have been changed; each is looked at by itself.
-            self.tree.collect_pages(bucket.root, |name| bucket.children.contains_key(name), &mut pages)?;
+            self.tree
+                .collect_pages(bucket.root, |name| bucket.children.contains_key(name), &mut pages)?;
             doomed.extend(bucket.children.values().copied());
             next += 1;
         }
