@@ -9,12 +9,24 @@
 //! to be written), `wire` (the protocol state of a connection, without I/O), `server` and `client` (the two roles that drive a
 //! `wire` over a socket), `grpc` (message framing, statuses, time-outs), `channel` (messages of a streaming call).
 
+#![allow(dead_code)] // The client comes next.
+
 mod body;
+pub mod channel;
+pub mod client;
 mod config;
-#[allow(dead_code)]
+mod driver;
 mod encoded;
+mod frame;
+mod grpc;
+mod hpack;
+mod output;
+mod ready;
+pub mod server;
 mod service;
 mod status;
+mod streams;
+mod wire;
 
 pub use body::{Body, BoxError, HttpHandler};
 pub use channel::{MessageReceiver, MessageSender, SendError};
@@ -23,7 +35,3 @@ pub use encoded::{Builder, Encoded};
 pub use server::serve_connection;
 pub use service::{BoxFuture, CallEvent, Connection, Context, Metadata, MethodId, Reply, Route, Service};
 pub use status::{Code, Status};
-
-pub mod channel;
-pub mod client;
-pub mod server;
