@@ -1,6 +1,10 @@
 //! Counter, gauge, histogram: what is written on hot paths.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+use parking_lot::RwLock;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -96,5 +100,87 @@ impl Histogram {
 
     pub fn sum(&self) -> f64 {
         f64::from_bits(self.sum_bits.load(Relaxed))
+    }
+}
+
+/// A metric with labels: one value for each set of label values. Whoever counts often keeps what [`Family::with`] gives.
+#[derive(Debug)]
+pub struct Family<T> {
+    labels: &'static [&'static str],
+    values: RwLock<BTreeMap<Vec<String>, Arc<T>>>,
+    make: fn(&'static [f64]) -> T,
+    bounds: &'static [f64],
+}
+
+impl<T> Family<T> {
+    pub(super) fn new(labels: &'static [&'static str], bounds: &'static [f64], make: fn(&'static [f64]) -> T) -> Family<T> {
+        Family {
+            labels,
+            values: RwLock::default(),
+            make,
+            bounds,
+        }
+    }
+
+    /// The value for these label values, in the order of the label names; made when it is not there yet.
+    ///
+    /// # Panics
+    /// When there are more or fewer values than labels.
+    pub fn with(&self, labels: &[&str]) -> Arc<T> {
+        assert_eq!(labels.len(), self.labels.len(), "a value for each of {:?}", self.labels);
+        let known = |have: &&Vec<String>| have.iter().zip(labels).all(|(a, b)| a == b);
+        if let Some((_, value)) = self.values.read().iter().find(|(have, _)| known(have)) {
+            return value.clone();
+        }
+        let key = labels.iter().map(|l| (*l).to_owned()).collect();
+        self.values
+            .write()
+            .entry(key)
+            .or_insert_with(|| Arc::new((self.make)(self.bounds)))
+            .clone()
+    }
+
+    /// Forgets the value for these label values.
+    pub fn remove(&self, labels: &[&str]) {
+        let key: Vec<String> = labels.iter().map(|l| (*l).to_owned()).collect();
+        self.values.write().remove(&key);
+    }
+
+    pub fn labels(&self) -> &'static [&'static str] {
+        self.labels
+    }
+
+    pub(super) fn each(&self, mut visit: impl FnMut(&[String], &T)) {
+        for (labels, value) in self.values.read().iter() {
+            visit(labels, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_in_its_bucket() {
+        let histogram = Histogram::new(&[1.0, 2.0, 4.0]);
+        for value in [0.5, 1.0, 1.5, 2.0, 4.0, 4.1] {
+            histogram.observe(value);
+        }
+        assert_eq!(histogram.cumulative(), [2, 4, 5, 6]);
+        assert!((histogram.sum() - 13.1).abs() < 1e-9);
+    }
+
+    #[test]
+    fn one_value_for_each_set_of_labels() {
+        let family: Family<Counter> = Family::new(&["a", "b"], &[], |_| Counter::default());
+        family.with(&["1", "2"]).inc();
+        family.with(&["1", "2"]).inc();
+        family.with(&["2", "1"]).inc();
+        let mut seen = Vec::new();
+        family.each(|labels, value| seen.push((labels.join(""), value.get())));
+        assert_eq!(seen, [("12".to_owned(), 2), ("21".to_owned(), 1)]);
+        family.remove(&["1", "2"]);
+        assert_eq!(family.with(&["1", "2"]).get(), 0);
     }
 }
