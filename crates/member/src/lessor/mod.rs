@@ -4,12 +4,27 @@
 //! it finds the lease under a shared lock of one of many shards and stores a new deadline. Only a leader counts time ("primary");
 //! its scans name the leases to revoke, and the revoking goes through the log. Never reads a clock: every call is told the time.
 
+mod lease;
+mod promote;
+mod queue;
+mod writer;
+
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use api::LeaseId;
 use api::pb::etcdserverpb::LeaseCheckpoint;
 use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+
+use lease::Lease;
+use queue::Queue;
+pub use writer::LeaseWriter;
+
+/// Enough that renewals on many threads rarely meet.
+const SHARDS: usize = 64;
 
 /// How leases behave here.
 #[derive(Clone, Debug)]
@@ -62,21 +77,74 @@ pub struct LeaseInfo {
 /// A shared handle to the leases.
 #[derive(Clone, Debug)]
 pub struct Lessor {
-    inner: Arc<LessorConfig>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: LessorConfig,
+    primary: AtomicBool,
+    count: AtomicUsize,
+    shards: Box<[RwLock<HashMap<i64, Arc<Lease>>>]>,
+    /// Leases granted since the last scan: the applier never waits for one.
+    fresh: Mutex<Vec<Arc<Lease>>>,
+    /// When leases run out. Renewals do not touch it: an entry that comes up too early is put back with the lease's own deadline.
+    expiries: Mutex<Queue>,
+    /// When the next checkpoint of a lease is due.
+    checkpoints: Mutex<Queue>,
 }
 
 impl Lessor {
     pub fn new(config: LessorConfig) -> Lessor {
-        Lessor { inner: Arc::new(config) }
+        Lessor {
+            inner: Arc::new(Inner {
+                config,
+                primary: AtomicBool::new(false),
+                count: AtomicUsize::new(0),
+                shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+                fresh: Mutex::default(),
+                expiries: Mutex::default(),
+                checkpoints: Mutex::default(),
+            }),
+        }
     }
 
-    /// Renews a lease and gives its time to live in seconds. Any thread.
+    fn shard(&self, id: LeaseId) -> &RwLock<HashMap<i64, Arc<Lease>>> {
+        // Client-chosen ids are often small or share their low bits: fold all of them in.
+        let folded = (id.0 as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58;
+        &self.inner.shards[folded as usize % SHARDS]
+    }
+
+    fn get(&self, id: LeaseId) -> Option<Arc<Lease>> {
+        self.shard(id).read().get(&id.0).cloned()
+    }
+
+    /// Renews a lease and gives its time to live in seconds. Any thread. With checkpoints on, ask
+    /// [`Lessor::reset_before_renewal`] first.
     ///
     /// # Errors
     /// `NotFound`, `Expired` or `NotPrimary`.
     pub fn renew(&self, id: LeaseId, now: Duration) -> Result<i64, LeaseError> {
-        let _ = (id, now, &self.inner);
-        unimplemented!()
+        if !self.is_primary() {
+            return Err(LeaseError::NotPrimary);
+        }
+        let shard = self.shard(id).read();
+        let lease = shard.get(&id.0).ok_or(LeaseError::NotFound)?;
+        if lease.is_expired(now) {
+            return Err(LeaseError::Expired);
+        }
+        lease.refresh(now, Duration::ZERO);
+        Ok(lease.ttl)
+    }
+
+    /// A renewal gives a lease its whole time again. Where a checkpoint has recorded less, that has to be proposed, and applied, before
+    /// the client is answered; `None` where there is nothing to take back.
+    pub fn reset_before_renewal(&self, id: LeaseId) -> Option<LeaseCheckpoint> {
+        let recorded = self.inner.config.checkpoints && self.get(id)?.checkpointed() > 0;
+        recorded.then_some(LeaseCheckpoint {
+            id: id.0,
+            remaining_ttl: 0,
+        })
     }
 
     /// What is known of a lease; with its keys if asked. Any thread.
@@ -84,18 +152,28 @@ impl Lessor {
     /// # Errors
     /// `NotFound`.
     pub fn lookup(&self, id: LeaseId, now: Duration, with_keys: bool) -> Result<LeaseInfo, LeaseError> {
-        let _ = (id, now, with_keys);
-        unimplemented!()
+        let lease = self.get(id).ok_or(LeaseError::NotFound)?;
+        Ok(LeaseInfo {
+            id,
+            granted_ttl: lease.ttl,
+            remaining: lease.remaining_seconds(now),
+            keys: if with_keys { lease.keys() } else { Vec::new() },
+        })
     }
 
     /// All leases, those that run out first in front.
     pub fn leases(&self) -> Vec<LeaseId> {
-        unimplemented!()
+        let mut all: Vec<(u64, i64)> = Vec::with_capacity(self.len());
+        for shard in &self.inner.shards {
+            all.extend(shard.read().values().map(|lease| (lease.deadline(), lease.id.0)));
+        }
+        all.sort_unstable();
+        all.into_iter().map(|(_, id)| LeaseId(id)).collect()
     }
 
     /// The number of leases.
     pub fn len(&self) -> usize {
-        unimplemented!()
+        self.inner.count.load(Ordering::Relaxed)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -104,30 +182,65 @@ impl Lessor {
 
     /// Whether this member counts time.
     pub fn is_primary(&self) -> bool {
-        unimplemented!()
-    }
-
-    /// This member has become the leader: every lease lives from now on for what is left of it and `extend` (one election), since the
-    /// leader before may have renewed it unseen. Piles of leases that would run out in the same second are spread.
-    pub fn promote(&self, now: Duration, extend: Duration) {
-        let _ = (now, extend);
-        unimplemented!()
+        self.inner.primary.load(Ordering::SeqCst)
     }
 
     /// This member leads no more: nothing runs out here.
     pub fn demote(&self) {
-        unimplemented!()
+        self.inner.primary.store(false, Ordering::SeqCst);
+        for shard in &self.inner.shards {
+            shard.read().values().for_each(|lease| lease.never_expires());
+        }
+        self.inner.expiries.lock().clear();
+        self.inner.checkpoints.lock().clear();
     }
 
     /// Leases that have run out and whose revocation is due (again), at most `limit`.
     pub fn expired(&self, now: Duration, limit: usize) -> Vec<LeaseId> {
-        let _ = (now, limit);
-        unimplemented!()
+        if !self.is_primary() {
+            return Vec::new();
+        }
+        let fresh = std::mem::take(&mut *self.inner.fresh.lock());
+        let mut expiries = self.inner.expiries.lock();
+        for lease in fresh {
+            expiries.push(lease.deadline(), lease);
+        }
+        expiries.drop_revoked_beyond(self.len());
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let Some(lease) = expiries.pop_due(now) else { break };
+            if lease.is_expired(now) {
+                found.push(lease.id);
+                expiries.push(lease::nanos(now + self.inner.config.revoke_retry), lease);
+            } else if lease.deadline() != lease::NEVER {
+                expiries.push(lease.deadline(), lease);
+            }
+        }
+        found
     }
 
     /// Checkpoints that are due, at most `limit`; always empty unless turned on.
     pub fn due_checkpoints(&self, now: Duration, limit: usize) -> Vec<LeaseCheckpoint> {
-        let _ = (now, limit);
-        unimplemented!()
+        if !self.inner.config.checkpoints || !self.is_primary() {
+            return Vec::new();
+        }
+        let mut queue = self.inner.checkpoints.lock();
+        queue.drop_revoked_beyond(self.len());
+        let mut due = Vec::new();
+        while due.len() < limit {
+            let Some(lease) = queue.pop_due(now) else { break };
+            let left = lease.remaining_seconds_up(now);
+            // Nothing has passed since it was renewed, or it has run out: the next grant, renewal or checkpoint puts it back.
+            if left < lease.ttl && left > 0 {
+                due.push(LeaseCheckpoint {
+                    id: lease.id.0,
+                    remaining_ttl: left,
+                });
+            }
+        }
+        due
     }
 }
+
+#[cfg(test)]
+mod tests;

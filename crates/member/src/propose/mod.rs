@@ -8,4 +8,5 @@ mod wrap;
 
 pub use ids::RequestIds;
 pub use waiters::Waiters;
+pub(crate) use wrap::HEADER_TAG;
 pub use wrap::{Body, wrap};
