@@ -3,11 +3,14 @@
 //! The order of a disk snapshot is what makes it safe (`data-dir.md` 4.3): the database commits (its consistent index at or above the
 //! snapshot's), the `.snap` file is written and synced, the log records it, and only then older segments are let go.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use api::RaftIndex;
 use api::pb::{raftpb, walpb};
+use api::{RaftIndex, Term};
+use wal::{SnapError, WalError, snap, v2store};
 use world::DynDisk;
+
+use crate::cluster::State;
 
 /// A disk snapshot that is due. The shell carries it out in this order: commit the database, [`DiskSnapshot::write_file`], then
 /// `Input::SnapshotSaved(record())`.
@@ -18,6 +21,22 @@ pub struct DiskSnapshot {
 }
 
 impl DiskSnapshot {
+    /// The snapshot of a membership as of this index.
+    pub fn of(state: &State, index: RaftIndex, term: Term) -> DiskSnapshot {
+        let data = v2store::encode(&membership(state));
+        let metadata = raftpb::SnapshotMetadata {
+            conf_state: Some(state.conf_state()),
+            index: Some(index.0),
+            term: Some(term.0),
+        };
+        DiskSnapshot {
+            snapshot: raftpb::Snapshot {
+                data: Some(data.into()),
+                metadata: Some(metadata),
+            },
+        }
+    }
+
     /// The index that it stands for.
     pub fn index(&self) -> RaftIndex {
         RaftIndex(self.snapshot.metadata.as_ref().and_then(|m| m.index).unwrap_or(0))
@@ -33,37 +52,54 @@ impl DiskSnapshot {
         }
     }
 
-    /// Writes and syncs the `.snap` file. The database must have committed an index at or above [`DiskSnapshot::index`] before.
+    /// Writes and syncs the `.snap` file, and removes received databases that it has overtaken. The database must have committed an
+    /// index at or above [`DiskSnapshot::index`] before.
     ///
     /// # Errors
-    /// `SnapshotError` from the disk; the process has to end then.
-    pub fn write_file(&self, disk: &DynDisk, snap_dir: &Path) -> Result<(), SnapshotError> {
-        let _ = (disk, snap_dir);
-        unimplemented!()
+    /// From the disk; the process has to end then.
+    pub fn write_file(&self, disk: &DynDisk, snap_dir: &Path) -> Result<(), SnapError> {
+        snap::save(disk, snap_dir, &self.snapshot)?;
+        snap::remove_databases_below(disk, snap_dir, self.index().0)?;
+        Ok(())
     }
 }
 
-/// A failure while writing or deleting snapshots.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    #[error("{path}: {error}")]
-    Disk { path: PathBuf, error: std::io::Error },
-    #[error("{0}")]
-    Other(String),
+fn membership(state: &State) -> v2store::Membership {
+    let member = |m: &crate::cluster::Member| v2store::Member {
+        id: m.id,
+        peer_urls: m.peer_urls.clone(),
+        is_learner: m.is_learner,
+        name: m.name.clone(),
+        client_urls: m.client_urls.clone(),
+    };
+    v2store::Membership {
+        members: state.members.values().map(member).collect(),
+        removed: state.removed.iter().copied().collect(),
+        cluster_version: state.version.map(|version| version.to_string()),
+    }
 }
 
-/// Deletes old segments, `.snap` and `.snap.db` files, as many as are beyond the limits (0 keeps all). A segment that is locked, or that a
-/// recovery from the oldest kept `.snap` needs, stays.
+/// A failure while deleting what is no longer needed. Nothing is lost by it: the next round tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum PurgeError {
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    #[error(transparent)]
+    Snap(#[from] SnapError),
+}
+
+/// Deletes old segments, `.snap` and `.snap.db` files, as many as are beyond the limits (0 keeps all), and gives their names. A
+/// segment that is locked stays: the log holds those that a start from the newest disk snapshot needs.
 ///
 /// # Errors
-/// `SnapshotError` from the disk. Nothing is lost by it: the next round tries again.
-pub fn purge(disk: &DynDisk, wal_dir: &Path, snap_dir: &Path, max_wals: usize, max_snapshots: usize) -> Result<Purged, SnapshotError> {
-    let _ = (disk, wal_dir, snap_dir, max_wals, max_snapshots);
-    unimplemented!()
-}
-
-/// What [`purge`] deleted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Purged {
-    pub files: Vec<PathBuf>,
+/// `PurgeError` from the disk.
+pub fn purge(disk: &DynDisk, wal_dir: &Path, snap_dir: &Path, max_wals: usize, max_snapshots: usize) -> Result<Vec<String>, PurgeError> {
+    let mut deleted = Vec::new();
+    if max_snapshots > 0 {
+        deleted.extend(snap::purge(disk, snap_dir, max_snapshots)?);
+    }
+    if max_wals > 0 {
+        deleted.extend(wal::purge(disk, wal_dir, max_wals)?);
+    }
+    Ok(deleted)
 }

@@ -3,108 +3,280 @@
 //! Stands at step 8 of the life of a Put. Entries at or below the database's consistent index change nothing; every other entry moves
 //! it, together with its effects, in one batch. Never decides by the clock, local configuration (but the two that etcd has), or who waits.
 
+mod alarm;
+mod data;
+mod membership;
+mod outcome;
+mod space;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::pb::etcdserverpb as pb;
 use api::pb::raftpb;
-use api::{RaftIndex, Status};
+use api::{Error, RaftIndex, Status, Term};
+use prost::Message;
 
 use crate::alarms::Alarms;
-use crate::cluster::{Cluster, Member};
-use crate::lessor::Lessor;
-use crate::replicate::{Committed, Proposal};
+use crate::cluster::{Cluster, MemberChange, Version};
+use crate::lessor::LeaseWriter;
+use crate::limits::VERSION_INTERVAL;
+use crate::propose::RequestIds;
+use crate::quota::Quota;
+use crate::replicate::{Committed, EntryKind};
+use crate::request::{self, Request};
 use crate::snapshot::DiskSnapshot;
 use crate::stats::Progress;
 
-/// What a request was answered. Headers hold the revision; ids and term are the server's to add.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Response {
-    Put(pb::PutResponse),
-    DeleteRange(pb::DeleteRangeResponse),
-    Txn(pb::TxnResponse),
-    /// To be held back while a physical compaction runs: see [`Compaction`].
-    Compaction(pb::CompactionResponse),
-    LeaseGrant(pb::LeaseGrantResponse),
-    LeaseRevoke(pb::LeaseRevokeResponse),
-    Alarm(pb::AlarmResponse),
-    /// The membership after a change of it.
-    Members(Vec<Member>),
-    /// Requests of the members among themselves: nothing to tell.
-    Done,
-}
+pub use outcome::{Answer, ApplyError, ApplyOutcome, Compaction, Response};
+use space::Space;
 
-/// An answer for the waiter of a request.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    pub id: u64,
-    pub result: Result<Response, Status>,
-}
-
-/// A compaction whose deletes are to be carried out, slice by slice, behind the apply; jobs one after another.
-pub struct Compaction {
-    pub job: mvcc::CompactJob,
-    /// The answer of a physical compaction: to be given when the job is done. (The others were answered at once.)
-    pub answer_when_done: Option<Answer>,
-}
-
-/// What applying brought about. The shell empties it after each call; the buffers are used again.
-#[derive(Default)]
-pub struct ApplyOutcome {
-    pub answers: Vec<Answer>,
-    /// For `Input::Applied`.
-    pub applied: RaftIndex,
-    pub conf_changes: Vec<raftpb::ConfChangeV2>,
-    /// Own proposals that follow from what was applied (the `NOSPACE` alarm).
-    pub proposals: Vec<Proposal>,
-    pub compactions: Vec<Compaction>,
-    /// A disk snapshot is due.
-    pub snapshot: Option<DiskSnapshot>,
-    /// This member was removed: the process stops about a second later.
-    pub removed_self: bool,
-}
-
-/// Why applying cannot go on. Always the end of the process.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    #[error("entry {index}: {problem}")]
-    Entry { index: u64, problem: String },
-    #[error("entry {index}: {error}")]
-    Store { index: u64, error: mvcc::MvccError },
+/// What an applier works on and is told at its start.
+pub struct Parts {
+    pub writer: mvcc::Writer,
+    pub backend: backend::Backend,
+    pub leases: LeaseWriter,
+    pub cluster: Cluster,
+    pub alarms: Alarms,
+    pub quota: Quota,
+    pub ids: Arc<RequestIds>,
+    pub progress: Arc<Progress>,
+    /// The last entry whose effects the database holds.
+    pub consistent_index: RaftIndex,
+    /// The entry before the first that will be handed over: the last disk snapshot's.
+    pub snapshot: (RaftIndex, Term),
+    /// Disk snapshots are made when more than this many entries were applied since the last.
+    pub snapshot_count: u64,
+    pub max_learners: usize,
+    /// Gate `LeaseCheckpointPersist`.
+    pub lease_checkpoint_persist: bool,
+    /// When an own proposal that was not applied is made again: the request timeout.
+    pub retry: Duration,
 }
 
 /// The machine. One thread owns it.
 pub struct Applier {
     parts: Parts,
-}
-
-/// What an applier works on.
-pub struct Parts {
-    pub writer: mvcc::Writer,
-    pub store: mvcc::Store,
-    pub backend: backend::Backend,
-    pub lessor: Lessor,
-    pub cluster: Cluster,
-    pub alarms: Alarms,
-    pub progress: Arc<Progress>,
+    /// The last entry handed over.
+    last: (RaftIndex, Term),
+    /// The index of the newest disk snapshot, made or asked for.
+    snapshot_at: RaftIndex,
+    /// A disk snapshot is wanted whatever the count says.
+    snapshot_forced: bool,
+    space: Space,
+    /// When to look at the storage version next.
+    version_look: Duration,
+    /// The newest entry that a lower storage version could not hold.
+    newest_of_3_6: RaftIndex,
 }
 
 impl Applier {
+    pub fn new(parts: Parts) -> Applier {
+        let (index, term) = parts.snapshot;
+        parts.progress.set_applied(index, term);
+        Applier {
+            last: parts.snapshot,
+            snapshot_at: index,
+            snapshot_forced: false,
+            space: Space::default(),
+            version_look: Duration::ZERO,
+            newest_of_3_6: RaftIndex(0),
+            parts,
+        }
+    }
+
     /// Applies entries in order. `now` is only used for deadlines of leases.
     ///
     /// # Errors
     /// `ApplyError`: the process has to end.
     pub fn apply(&mut self, now: Duration, committed: &[Committed], done: &mut ApplyOutcome) -> Result<(), ApplyError> {
-        let _ = (now, committed, done, &self.parts.progress);
-        unimplemented!()
+        for entry in committed {
+            assert_eq!(entry.index.0, self.last.0.0 + 1, "entries are applied without a gap");
+            assert!(entry.term >= self.last.1, "terms never go down");
+            if entry.index > self.parts.consistent_index {
+                self.apply_new(now, entry, done)?;
+                self.parts.writer.finish(entry.index, entry.term);
+                self.parts.consistent_index = entry.index;
+            }
+            self.last = (entry.index, entry.term);
+            done.applied = entry.index;
+            // Readers have to find the effects before they learn of the index, and the index before the answer is given.
+            self.parts.progress.set_applied(entry.index, entry.term);
+        }
+        self.snapshot_if_due(done);
+        Ok(())
     }
 
-    /// Regular work between entries, about every 500 ms: the storage version follows the cluster version.
+    fn apply_new(&mut self, now: Duration, entry: &Committed, done: &mut ApplyOutcome) -> Result<(), ApplyError> {
+        match entry.kind {
+            // A leader's own entry, or a membership change that the leader had to drop.
+            EntryKind::Normal if entry.data.is_empty() => Ok(()),
+            EntryKind::Normal => self.apply_request(now, entry, done),
+            EntryKind::ConfChange => self.apply_conf_change(entry, done),
+        }
+    }
+
+    fn apply_request(&mut self, now: Duration, entry: &Committed, done: &mut ApplyOutcome) -> Result<(), ApplyError> {
+        let decoded = request::decode(entry.data.clone()).map_err(|error| ApplyError::Entry {
+            index: entry.index.0,
+            problem: error.to_string(),
+        })?;
+        let id = decoded.id;
+        let result = self.execute(now, entry, id, decoded.request, done)?;
+        let result = match self.space.after(result, &self.parts, now, done) {
+            Some(result) => result,
+            // Answered once the alarm that it causes is raised.
+            None => return Ok(()),
+        };
+        if self.parts.ids.is_own(id) {
+            done.answers.push(Answer { id, result });
+        }
+        if let Some(held) = self.space.release(id) {
+            done.answers.extend(held);
+        }
+        Ok(())
+    }
+
+    /// One request. The outer error ends the process, the inner one is the client's.
+    fn execute(
+        &mut self,
+        now: Duration,
+        entry: &Committed,
+        id: u64,
+        request: Request,
+        done: &mut ApplyOutcome,
+    ) -> Result<Outcome, ApplyError> {
+        if let Some(error) = self.closed_by_alarm(&request) {
+            return Ok(Outcome::of(id, Err(error.into())));
+        }
+        // Measured before the request is executed, as Go does.
+        let fits = self.fits_quota(&request);
+        let result = match request {
+            Request::Put(put) => self.put(entry, &put)?.map(Response::Put),
+            Request::DeleteRange(delete) => self.delete_range(entry, &delete)?.map(Response::DeleteRange),
+            Request::Txn(txn) => self.txn(entry, &txn)?.map(Response::Txn),
+            Request::Compaction(compaction) => return self.compact(entry, id, &compaction, done),
+            Request::LeaseGrant(grant) => self.lease_grant(now, &grant).map(Response::LeaseGrant),
+            Request::LeaseRevoke(revoke) => self.lease_revoke(entry, &revoke)?.map(Response::LeaseRevoke),
+            Request::LeaseCheckpoint(checkpoint) => Ok(self.lease_checkpoint(now, &checkpoint)),
+            Request::Alarm(alarm) => self.alarm(&alarm).map(Response::Alarm),
+            Request::ClusterVersionSet(set) => Ok(self.set_cluster_version(entry, &set)?),
+            Request::ClusterMemberAttrSet(set) => Ok(self.set_attributes(entry, id, set)?),
+            Request::DowngradeInfoSet(set) => Ok(self.set_downgrade(&set)),
+            Request::DowngradeVersionTest => {
+                self.newest_of_3_6 = entry.index;
+                Ok(Response::Done)
+            }
+            Request::Auth(field) => Err(auth_refused(field)),
+            // Reads through the log are of old versions, and change nothing.
+            Request::Range(_) | Request::Nothing => Ok(Response::Done),
+        };
+        Ok(Outcome { id, result, fits })
+    }
+
+    fn apply_conf_change(&mut self, entry: &Committed, done: &mut ApplyOutcome) -> Result<(), ApplyError> {
+        let fail = |problem| ApplyError::Entry {
+            index: entry.index.0,
+            problem,
+        };
+        let change = raftpb::ConfChange::decode(entry.data.clone()).map_err(|e| fail(format!("membership change: {e}")))?;
+        let id = change.id.unwrap_or(0);
+        let wanted = MemberChange::read(&change).map_err(fail)?;
+        let result = self.change_membership(&wanted, done);
+        // The first members of a cluster are added by entries with id 0, for which nobody waits.
+        if id != 0 && self.parts.ids.is_own(id) {
+            done.answers.push(Answer { id, result });
+        }
+        Ok(())
+    }
+
+    /// Asks for a disk snapshot when enough was applied since the last, or when a lower cluster version wants one.
+    fn snapshot_if_due(&mut self, done: &mut ApplyOutcome) {
+        let (index, term) = self.last;
+        let due = index.0 - self.snapshot_at.0 > self.parts.snapshot_count || self.snapshot_forced;
+        if !due || index <= self.snapshot_at || index > self.parts.consistent_index {
+            return;
+        }
+        self.snapshot_at = index;
+        self.snapshot_forced = false;
+        done.snapshot = Some(self.parts.cluster.read(|state| DiskSnapshot::of(state, index, term)));
+    }
+
+    /// Regular work between entries, about every 500 ms: the storage version follows the cluster version, and an alarm that did not come
+    /// through is asked for again.
     ///
     /// # Errors
     /// As [`Applier::apply`].
     pub fn tick(&mut self, now: Duration, done: &mut ApplyOutcome) -> Result<(), ApplyError> {
-        let _ = (now, done);
-        unimplemented!()
+        if now >= self.version_look {
+            self.version_look = now + VERSION_INTERVAL;
+            self.follow_cluster_version();
+        }
+        self.space.retry(&self.parts, now, done);
+        self.snapshot_if_due(done);
+        Ok(())
+    }
+
+    /// Asks for a disk snapshot at the newest applied entry (for tests and tools).
+    pub fn force_snapshot(&mut self) {
+        self.snapshot_forced = true;
+    }
+
+    /// The last entry applied, with its term.
+    pub fn applied(&self) -> (RaftIndex, Term) {
+        self.last
+    }
+
+    /// The writing half of the store, for the end of a compaction that the last life left behind and the like.
+    pub fn writer(&mut self) -> &mut mvcc::Writer {
+        &mut self.parts.writer
+    }
+
+    fn store_error(entry: &Committed, error: mvcc::MvccError) -> Result<Status, ApplyError> {
+        match error.api() {
+            Some(answer) => Ok(answer.into()),
+            None => Err(ApplyError::Store {
+                index: entry.index.0,
+                error,
+            }),
+        }
+    }
+
+    fn cluster_version(&self) -> Option<Version> {
+        self.parts.cluster.version()
+    }
+}
+
+/// What executing a request gave.
+struct Outcome {
+    id: u64,
+    result: Result<Response, Status>,
+    /// Whether the database had room for it.
+    fits: bool,
+}
+
+impl Outcome {
+    fn of(id: u64, result: Result<Response, Status>) -> Outcome {
+        Outcome { id, result, fits: true }
+    }
+}
+
+fn auth_refused(field: u32) -> Status {
+    Status::new(
+        api::Code::Unimplemented,
+        format!("etcdserver: authentication is not part of this version yet (request {field})"),
+    )
+}
+
+impl From<crate::lessor::LeaseError> for Status {
+    fn from(error: crate::lessor::LeaseError) -> Status {
+        use crate::lessor::LeaseError;
+        match error {
+            LeaseError::NotFound | LeaseError::Expired => Error::LeaseNotFound.into(),
+            LeaseError::Exists => Error::LeaseExist.into(),
+            LeaseError::TtlTooLarge => Error::LeaseTTLTooLarge.into(),
+            LeaseError::NotPrimary => Status::new(api::Code::Unknown, error.to_string()),
+        }
     }
 }

@@ -3,110 +3,36 @@
 //! The steps and refusals are those of `data-dir.md` 4.1 and `peer-protocol.md` 8.2. Where Go would start and lose acknowledged writes, or
 //! hang, this refuses with advice.
 
+mod config;
+mod create;
+mod database;
+mod replay;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{ClusterId, MemberId};
+use api::pb::etcdserverpb::Metadata;
+use api::pb::walpb;
+use api::{ClusterId, MemberId, RaftIndex, Term};
+use prost::Message;
+use wal::{SnapError, Wal, WalError, snap};
 use world::DynDisk;
 
 use crate::alarms::Alarms;
-use crate::apply::{Applier, Compaction};
-use crate::cluster::Cluster;
-use crate::duties::Duties;
-use crate::lessor::Lessor;
+use crate::apply::{Applier, Compaction, Parts};
+use crate::cluster::{Cluster, LoadError};
+use crate::duties::{Duties, DutiesConfig};
+use crate::lessor::{LeaseWriter, Lessor, LessorConfig};
 use crate::propose::RequestIds;
 use crate::quota::Quota;
-use crate::replicate::Replicator;
+use crate::replicate::{Replicator, Start};
 use crate::stats::Progress;
 
-/// What a member is told at its start. Durations and counts as in the flags of the same names.
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub name: String,
-    pub data_dir: PathBuf,
-    /// `None`: `member/wal` below the data directory.
-    pub wal_dir: Option<PathBuf>,
-    /// Advertised peer URLs, as Go prints them.
-    pub peer_urls: Vec<String>,
-    /// Advertised client URLs.
-    pub client_urls: Vec<String>,
-    /// `--initial-cluster`: name and one peer URL each, in the order given.
-    pub initial_cluster: Vec<(String, String)>,
-    pub initial_cluster_token: String,
-    /// `--initial-cluster-state existing`.
-    pub join_existing: bool,
-    /// `--force-new-cluster`.
-    pub force_new_cluster: bool,
-    /// `--heartbeat-interval`.
-    pub tick: Duration,
-    /// `--election-timeout` in ticks.
-    pub election_ticks: u32,
-    pub snapshot_count: u64,
-    pub max_snapshots: usize,
-    pub max_wals: usize,
-    pub quota_backend_bytes: i64,
-    pub backend_batch_limit: usize,
-    pub compaction_batch_limit: usize,
-    pub max_learners: usize,
-    /// Gate `LeaseCheckpoint`.
-    pub lease_checkpoint: bool,
-    /// Gate `LeaseCheckpointPersist`.
-    pub lease_checkpoint_persist: bool,
-}
+pub use config::Config;
 
-impl Config {
-    /// The defaults of the flags, for a member alone under this name, directory and peer URL.
-    pub fn single(name: &str, data_dir: PathBuf, peer_url: &str, client_url: &str) -> Config {
-        Config {
-            name: name.into(),
-            data_dir,
-            wal_dir: None,
-            peer_urls: vec![peer_url.into()],
-            client_urls: vec![client_url.into()],
-            initial_cluster: vec![(name.into(), peer_url.into())],
-            initial_cluster_token: "etcd-cluster".into(),
-            join_existing: false,
-            force_new_cluster: false,
-            tick: Duration::from_millis(100),
-            election_ticks: 10,
-            snapshot_count: crate::limits::SNAPSHOT_COUNT,
-            max_snapshots: crate::limits::MAX_SNAPSHOTS,
-            max_wals: crate::limits::MAX_WALS,
-            quota_backend_bytes: 0,
-            backend_batch_limit: 10_000,
-            compaction_batch_limit: 1_000,
-            max_learners: crate::limits::MAX_LEARNERS,
-            lease_checkpoint: false,
-            lease_checkpoint_persist: false,
-        }
-    }
-
-    pub fn member_dir(&self) -> PathBuf {
-        self.data_dir.join("member")
-    }
-
-    pub fn snap_dir(&self) -> PathBuf {
-        self.member_dir().join("snap")
-    }
-
-    pub fn wal_dir(&self) -> PathBuf {
-        self.wal_dir.clone().unwrap_or_else(|| self.member_dir().join("wal"))
-    }
-
-    pub fn db_path(&self) -> PathBuf {
-        self.snap_dir().join("db")
-    }
-
-    /// 5 s and two elections: how long a request may take.
-    pub fn request_timeout(&self) -> Duration {
-        Duration::from_secs(5) + 2 * self.election()
-    }
-
-    pub fn election(&self) -> Duration {
-        self.tick * self.election_ticks
-    }
-}
+/// Folders of a member: only its own user may look inside.
+const DIR_MODE: u32 = 0o700;
 
 /// Everything a member consists of, ready to be given to its threads.
 pub struct Opened {
@@ -115,7 +41,7 @@ pub struct Opened {
     pub replicator: Replicator,
     pub applier: Applier,
     pub duties: Duties,
-    // The log itself joins here when its crate has its shape.
+    pub wal: Wal,
     pub committer: backend::Committer,
     pub backend: backend::Backend,
     pub store: mvcc::Store,
@@ -134,35 +60,47 @@ pub struct Opened {
 /// Something worth a line in the server's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// A log directory was made: this member is new.
+    /// A log was made: this member is new.
     Created,
     /// The torn end of the log was cut off.
-    LogRepaired { file: PathBuf, at: u64 },
+    LogRepaired(wal::Repair),
     /// A database received from a leader took the place of the old one.
     DatabaseSwapped { index: u64 },
     /// A leftover was deleted.
     Swept(PathBuf),
     /// A log without a database: everything is applied again from the log.
     DatabaseMissing,
+    /// Leases in the database that could not be read, or keys whose lease is gone, as Go only logs them.
+    LeasesSkipped(usize),
 }
 
 /// Why a member does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("{path}: {error}")]
+    #[error("{}: {error}", path.display())]
     Disk { path: PathBuf, error: std::io::Error },
-    #[error("{0}")]
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    #[error(transparent)]
+    Snap(#[from] SnapError),
+    #[error(transparent)]
     Backend(#[from] backend::BackendError),
-    #[error("{0}")]
+    #[error(transparent)]
+    Membership(#[from] LoadError),
+    #[error(transparent)]
     Store(#[from] mvcc::MvccError),
-    #[error("{0}")]
+    #[error(transparent)]
     Replicate(#[from] crate::replicate::StartError),
     /// The database file is locked by another process: try again, as Go does for ever.
-    #[error("{0}: the database file is locked by another process")]
+    #[error("{}: the database file is locked by another process", .0.display())]
     DatabaseLocked(PathBuf),
     /// The start is refused; the text says why and what to do.
     #[error("{0}")]
     Refused(String),
+}
+
+fn refuse<T>(text: impl Into<String>) -> Result<T, OpenError> {
+    Err(OpenError::Refused(text.into()))
 }
 
 /// Opens or creates the member of `config`. `unix_ms` is the wall clock (for request ids only), `now` the time since the process began.
@@ -170,6 +108,123 @@ pub enum OpenError {
 /// # Errors
 /// `OpenError`: nothing was started. A database that another process holds is left alone.
 pub fn open(disk: &DynDisk, config: &Config, now: Duration, unix_ms: u64) -> Result<Opened, OpenError> {
-    let _ = (disk, config, now, unix_ms);
-    unimplemented!()
+    let _ = now;
+    let mut notes = Vec::new();
+    prepare_folders(disk, config, &mut notes)?;
+    let had_log = wal::exists(disk, &config.wal_dir())?;
+    let snapshot = if had_log {
+        newest_snapshot(disk, config)?
+    } else {
+        walpb::Snapshot::default()
+    };
+    let mut database = database::open(disk, config, had_log, &snapshot, &mut notes)?;
+    if !had_log {
+        create::log(disk, config, &database)?;
+        notes.push(Note::Created);
+    }
+    let mut log = Wal::open_with(disk, &config.wal_dir(), &snapshot, config.wal_options)?;
+    notes.extend(log.repaired.take().map(Note::LogRepaired));
+    let metadata = Metadata::decode(log.metadata.clone()).map_err(|e| OpenError::Refused(format!("the log's metadata: {e}")))?;
+    let member_id = MemberId(metadata.node_id.unwrap_or(0));
+    let cluster_id = ClusterId(metadata.cluster_id.unwrap_or(0));
+    create::finish(config, &mut log, member_id, &database)?;
+    database.promote_v2_voters(disk, config, &snapshot)?;
+    replay::check(config, &log, &snapshot, &database, member_id)?;
+
+    let progress = Arc::new(Progress::default());
+    let ids = Arc::new(RequestIds::new(member_id, unix_ms));
+    let start = Start {
+        member: member_id,
+        hard_state: log.hard_state,
+        entries: log.entries,
+        snapshot: (RaftIndex(snapshot.index.unwrap_or(0)), Term(snapshot.term.unwrap_or(0))),
+        conf_state: database.state.conf_state(),
+        tick: config.tick,
+    };
+    let snapshot_at = start.snapshot;
+    let replicator = Replicator::new(start, progress.clone())?;
+    let lessor = Lessor::new(LessorConfig {
+        min_ttl_seconds: LessorConfig::min_ttl(config.election_ticks, config.tick),
+        checkpoints: config.lease_checkpoint,
+        revoke_retry: config.request_timeout(),
+    });
+    let mut leases = LeaseWriter::new(lessor.clone());
+    let (store, mut writer) = database.open_store(config, &mut leases, &mut notes)?;
+    let unfinished_compaction = writer.resume_compaction().map(|job| Compaction {
+        job,
+        answer_when_done: None,
+    });
+    let cluster = Cluster::new(cluster_id, member_id, database.state.clone());
+    let alarms = database.alarms()?;
+    let quota = Quota::new(config.quota_backend_bytes);
+    let duties = DutiesConfig {
+        name: config.name.clone(),
+        client_urls: config.client_urls.clone(),
+        retry: config.request_timeout(),
+        election: config.election(),
+    };
+    let applier = Applier::new(Parts {
+        writer,
+        backend: database.backend.clone(),
+        leases,
+        cluster: cluster.clone(),
+        alarms: alarms.clone(),
+        quota,
+        ids: ids.clone(),
+        progress: progress.clone(),
+        consistent_index: database.backend.consistent_index(),
+        snapshot: snapshot_at,
+        snapshot_count: config.snapshot_count,
+        max_learners: config.max_learners,
+        lease_checkpoint_persist: config.lease_checkpoint_persist,
+        retry: config.request_timeout(),
+    });
+    Ok(Opened {
+        member_id,
+        cluster_id,
+        replicator,
+        applier,
+        duties: Duties::new(duties, cluster.clone(), lessor.clone(), ids.clone(), progress.clone()),
+        wal: log.wal,
+        committer: database.committer,
+        backend: database.backend,
+        store,
+        lessor,
+        cluster,
+        alarms,
+        quota,
+        ids,
+        progress,
+        unfinished_compaction,
+        notes,
+    })
+}
+
+fn prepare_folders(disk: &DynDisk, config: &Config, notes: &mut Vec<Note>) -> Result<(), OpenError> {
+    let at = |path: PathBuf| move |error| OpenError::Disk { path, error };
+    if let Some(proxy) = Some(config.data_dir.join("proxy")).filter(|path| disk.exists(path).unwrap_or(false))
+        && disk.exists(&config.member_dir()).map_err(at(config.member_dir()))?
+    {
+        return refuse(format!(
+            "invalid datadir: both member and proxy directory exist. {} is what the v2 proxy of etcd 3.5 left: remove it",
+            proxy.display()
+        ));
+    }
+    let snap_dir = config.snap_dir();
+    disk.create_dir_all(&snap_dir, DIR_MODE).map_err(at(snap_dir.clone()))?;
+    if let Some(parent) = config.wal_dir().parent() {
+        disk.create_dir_all(parent, DIR_MODE).map_err(at(parent.to_path_buf()))?;
+    }
+    // Made just now or not, the names have to be there after a power cut.
+    for folder in [&snap_dir, &config.member_dir(), &config.data_dir] {
+        disk.sync_dir(folder).map_err(at(folder.clone()))?;
+    }
+    let leftovers = snap::remove_leftovers(disk, &snap_dir)?;
+    notes.extend(leftovers.into_iter().map(|name| Note::Swept(snap_dir.join(name))));
+    Ok(())
+}
+
+/// The last disk snapshot that the log records and its hard state commits; index 0 if there is none.
+fn newest_snapshot(disk: &DynDisk, config: &Config) -> Result<walpb::Snapshot, OpenError> {
+    Ok(wal::valid_snapshots(disk, &config.wal_dir())?.pop().unwrap_or_default())
 }

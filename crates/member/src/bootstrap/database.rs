@@ -1,0 +1,236 @@
+//! The database at a start: which file it is, whether this version may open it, what it holds.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use api::pb::etcdserverpb::AlarmMember;
+use api::pb::walpb;
+use backend::{Backend, BackendError, Batch, Bucket, Committer, Options, schema};
+use bytes::Bytes;
+use mvcc::{LeaseSink, Store, StoreOptions, Writer};
+use prost::Message;
+use wal::{SnapError, snap, v2store};
+use world::{DynDisk, OpenMode};
+
+use super::{Config, Note, OpenError, refuse};
+use crate::alarms::Alarms;
+use crate::cluster::{self, State, Version, store as cluster_store};
+use crate::lessor::LeaseWriter;
+
+/// Address space that etcd reserves for the map when no quota is set, in bytes.
+const INITIAL_MAP_BYTES: u64 = 10 << 30;
+
+/// An open database and the membership in it.
+pub(super) struct Database {
+    pub backend: Backend,
+    pub committer: Committer,
+    pub state: State,
+}
+
+/// Opens the database, after a received one has taken its place if the log says so.
+pub(super) fn open(
+    disk: &DynDisk,
+    config: &Config,
+    had_log: bool,
+    snapshot: &walpb::Snapshot,
+    notes: &mut Vec<Note>,
+) -> Result<Database, OpenError> {
+    let path = config.db_path();
+    let was_there = holds_bytes(disk, &path)?;
+    let wanted = snapshot.index.unwrap_or(0);
+    let received = snap::database_path(&config.snap_dir(), wanted);
+    if !was_there && wanted > 0 && !exists(disk, &received)? {
+        // Not even an empty file is made: the directory stays as it was found.
+        return refuse(missing_for_snapshot(&path, &received, wanted));
+    }
+    if !was_there && had_log {
+        notes.push(Note::DatabaseMissing);
+    }
+    let mut opened = open_file(disk, config, &path)?;
+    if opened.0.consistent_index().0 < wanted {
+        let held = opened.0.consistent_index().0;
+        if !exists(disk, &received)? {
+            return refuse(format!(
+                "{} ends at raft index {held}, {}",
+                path.display(),
+                missing_for_snapshot(&path, &received, wanted)
+            ));
+        }
+        drop(opened);
+        let at = |error| OpenError::Disk {
+            path: received.clone(),
+            error,
+        };
+        disk.rename(&received, &path).map_err(at)?;
+        disk.sync_dir(&config.snap_dir()).map_err(at)?;
+        notes.push(Note::DatabaseSwapped { index: wanted });
+        opened = open_file(disk, config, &path)?;
+        let held = opened.0.consistent_index().0;
+        if held < wanted {
+            return refuse(format!(
+                "the received database {} holds the effects of entries up to index {held} only, but the log continues behind {wanted}: \
+                 restore this member from a snapshot, or remove it from the cluster and add it again",
+                path.display()
+            ));
+        }
+    }
+    let (backend, committer) = opened;
+    let state = cluster::load(&backend.view())?;
+    let database = Database { backend, committer, state };
+    database.check(&path)?;
+    database.begin_auth()?;
+    Ok(database)
+}
+
+fn missing_for_snapshot(db: &Path, received: &Path, index: u64) -> String {
+    format!(
+        "failed to recover v3 backend from snapshot: the log begins behind the disk snapshot at index {index}, and neither {} nor {} \
+         holds its content. Bring one of them back, restore a snapshot into a new data directory, or remove this member from its \
+         cluster and add it again",
+        db.display(),
+        received.display()
+    )
+}
+
+fn exists(disk: &DynDisk, path: &Path) -> Result<bool, OpenError> {
+    disk.exists(path).map_err(|error| OpenError::Disk {
+        path: path.to_path_buf(),
+        error,
+    })
+}
+
+/// A file of 0 bytes is what a crash leaves of a database that was never written.
+fn holds_bytes(disk: &DynDisk, path: &Path) -> Result<bool, OpenError> {
+    if !exists(disk, path)? {
+        return Ok(false);
+    }
+    let file = disk.open(path, OpenMode::Read);
+    let len = file.and_then(|file| file.len()).map_err(|error| OpenError::Disk {
+        path: path.to_path_buf(),
+        error,
+    })?;
+    Ok(len > 0)
+}
+
+fn open_file(disk: &DynDisk, config: &Config, path: &Path) -> Result<(Backend, Committer), OpenError> {
+    let initial_map = match u64::try_from(config.quota_backend_bytes) {
+        Ok(quota) if quota > 0 => quota + quota / 10,
+        _ => INITIAL_MAP_BYTES,
+    };
+    let options = Options {
+        initial_map,
+        batch_limit: config.backend_batch_limit,
+        ..Options::default()
+    };
+    match Backend::open(disk, path, options) {
+        Ok(opened) => Ok(opened),
+        Err(BackendError::Locked) => Err(OpenError::DatabaseLocked(path.to_path_buf())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Database {
+    /// Whether this version may work on it.
+    fn check(&self, path: &Path) -> Result<(), OpenError> {
+        let own = Version::server_minor();
+        for (what, version) in [("storage", self.state.storage_version), ("cluster", self.state.version)] {
+            if let Some(version) = version.filter(|version| version.whole_minor() > own) {
+                return refuse(format!(
+                    "{}: {what} version {version} is not supported by this server ({}): start the version of etcd that wrote it, or downgrade the \
+                     cluster first",
+                    path.display(),
+                    api::SERVER_VERSION
+                ));
+            }
+        }
+        let enabled = self.backend.view().get(Bucket::Auth, schema::AUTH_ENABLED)?;
+        if enabled.is_some_and(|flag| flag.first() == Some(&1)) {
+            return refuse(format!(
+                "{}: authentication is enabled, which this version does not check yet: it would serve everything to everybody. Disable it \
+                 with the etcd that wrote the directory (etcdctl auth disable), or stay with that etcd",
+                path.display()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Every database of etcd says from the first start on at which revision its users and roles are.
+    fn begin_auth(&self) -> Result<(), OpenError> {
+        if self.backend.view().get(Bucket::Auth, schema::AUTH_REVISION)?.is_none() {
+            let mut batch = Batch::new();
+            batch.put(Bucket::Auth, schema::AUTH_REVISION, Bytes::copy_from_slice(&1u64.to_be_bytes()));
+            self.backend.append(batch);
+        }
+        Ok(())
+    }
+
+    /// 3.5 kept the membership in the v2 store first: a member that votes there may still be a learner in the database. 3.6 mends it
+    /// at its start, and so do we.
+    pub fn promote_v2_voters(&mut self, disk: &DynDisk, config: &Config, snapshot: &walpb::Snapshot) -> Result<(), OpenError> {
+        let of_3_5 = self.state.storage_version.is_none() && snapshot.index.unwrap_or(0) > 0;
+        if !of_3_5 || !self.state.members.values().any(|member| member.is_learner) {
+            return Ok(());
+        }
+        let valid = wal::valid_snapshots(disk, &config.wal_dir())?;
+        let loaded = match snap::load_newest(disk, &config.snap_dir(), &valid) {
+            Ok(loaded) => loaded,
+            Err(SnapError::NoSnapshot { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let json = loaded.snapshot.data.unwrap_or_default();
+        let v2 = v2store::decode(&json).map_err(|error| OpenError::Refused(format!("{}: {error}", loaded.path.display())))?;
+        let mut batch = Batch::new();
+        for voter in v2.members.iter().filter(|member| !member.is_learner) {
+            if let Some(member) = self.state.members.get_mut(&voter.id).filter(|member| member.is_learner) {
+                member.is_learner = false;
+                cluster_store::put_member(&mut batch, member);
+            }
+        }
+        if !batch.is_empty() {
+            self.backend.append(batch);
+        }
+        Ok(())
+    }
+
+    /// Reads the leases, then the keys, and attaches these to those.
+    pub fn open_store(&self, config: &Config, leases: &mut LeaseWriter, notes: &mut Vec<Note>) -> Result<(Store, Writer), OpenError> {
+        let mut skipped = 0;
+        self.backend.view().scan(Bucket::Lease, b"", b"", &mut |_, value| {
+            skipped += usize::from(leases.restore(value).is_err());
+            ControlFlow::Continue(())
+        })?;
+        let options = StoreOptions {
+            compaction_batch: config.compaction_batch_limit,
+        };
+        let opened = Store::open(self.backend.clone(), options, &mut |lease, key| {
+            skipped += usize::from(!leases.exists(lease));
+            leases.attach(lease, &key);
+        })?;
+        if skipped > 0 {
+            notes.push(Note::LeasesSkipped(skipped));
+        }
+        Ok(opened)
+    }
+
+    /// The alarms that were raised.
+    pub fn alarms(&self) -> Result<Alarms, OpenError> {
+        let alarms = Alarms::new();
+        let mut damaged = None;
+        self.backend
+            .view()
+            .scan(Bucket::Alarm, b"", b"", &mut |key, _| match AlarmMember::decode(key) {
+                Ok(alarm) => {
+                    alarms.raise(alarm.member_id, alarm.alarm);
+                    ControlFlow::Continue(())
+                }
+                Err(error) => {
+                    damaged = Some(format!("bucket alarm: {error}"));
+                    ControlFlow::Break(())
+                }
+            })?;
+        match damaged {
+            Some(text) => refuse(text),
+            None => Ok(alarms),
+        }
+    }
+}
