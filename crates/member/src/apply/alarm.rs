@@ -3,9 +3,8 @@
 use api::pb::etcdserverpb::alarm_request::AlarmAction;
 use api::pb::etcdserverpb::{AlarmMember, AlarmRequest, AlarmResponse, AlarmType};
 use api::{Code, Error, Status};
-use backend::Bucket;
+use backend::{Bucket, schema};
 use bytes::Bytes;
-use prost::Message;
 
 use super::Applier;
 use super::data::header;
@@ -37,7 +36,7 @@ impl Applier {
             member_id: request.member_id,
             alarm: request.alarm,
         };
-        let key = || Bytes::from(this.encode_to_vec());
+        let key = || schema::alarm_key(&this);
         let shown = match AlarmAction::try_from(request.action) {
             Ok(AlarmAction::Get) => alarms.list(kind),
             _ if kind == AlarmType::None => Vec::new(),

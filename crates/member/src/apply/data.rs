@@ -90,15 +90,15 @@ impl Applier {
             Ok(keys) => keys,
             Err(error) => return Ok(Err(error.into())),
         };
-        let mut revision = writer.revision();
         if !keys.is_empty() {
-            let deleted = writer.delete_keys(&keys).map_err(|error| ApplyError::Store {
+            writer.delete_keys(&keys).map_err(|error| ApplyError::Store {
                 index: entry.index.0,
                 error,
             })?;
-            revision += i64::from(deleted > 0);
         }
-        Ok(Ok(LeaseRevokeResponse { header: header(revision) }))
+        Ok(Ok(LeaseRevokeResponse {
+            header: header(writer.revision()),
+        }))
     }
 
     pub(super) fn lease_checkpoint(&mut self, now: Duration, request: &LeaseCheckpointRequest) -> Response {

@@ -1,8 +1,9 @@
 //! Requests of the members among themselves: membership, attributes, cluster version, downgrade, storage version.
 
 use api::pb::membershippb::{ClusterMemberAttrSetRequest, ClusterVersionSetRequest, DowngradeInfoSetRequest};
-use api::{Error, Status};
+use api::{Error, MemberId, Status};
 use backend::Batch;
+use backend::schema::{self, StorageVersion};
 
 use super::{Applier, ApplyError, ApplyOutcome, Response};
 use crate::cluster::{Downgrade, MemberChange, Version, store};
@@ -18,7 +19,7 @@ impl Applier {
             wanted.check(state, max_learners)?;
             match wanted.carry_out(state) {
                 Some(member) => store::put_member(batch, member),
-                None => store::remove_member(batch, wanted.member_id()),
+                None => store::remove_member(batch, MemberId(wanted.member_id())),
             }
             store::put_conf_state(batch, state);
             Ok(state.members.values().cloned().collect())
@@ -85,26 +86,37 @@ impl Applier {
     }
 
     /// Takes the database to the storage version of the cluster version (`data-dir.md` 6.4): each member by itself, not through the log.
-    pub(super) fn follow_cluster_version(&mut self) {
-        let (cluster, storage) = self.parts.cluster.read(|state| (state.version, state.storage_version));
-        let Some(wanted) = cluster.map(Version::whole_minor) else { return };
-        let first_with_key = Version::new(3, 6, 0);
-        if wanted < Version::new(3, 5, 0) || self.parts.consistent_index.0 == 0 {
-            return;
+    pub(super) fn follow_cluster_version(&mut self) -> Result<(), ApplyError> {
+        let Some(cluster) = self.parts.cluster.version() else {
+            return Ok(());
+        };
+        let wanted = StorageVersion {
+            major: cluster.major,
+            minor: cluster.minor,
+        };
+        // 3.0 is the version of a cluster whose members could not be asked.
+        if wanted < StorageVersion::V3_5 {
+            return Ok(());
         }
-        // A database without the key, in which entries were applied by 3.5 or later, is one of 3.5.
-        let now = storage.unwrap_or(Version::new(3, 5, 0));
-        if now.same_minor(wanted) {
-            return;
-        }
-        if wanted < now && self.newest_of_3_6 > api::RaftIndex(self.parts.progress.snapshot_index()) {
+        let fail = |error: backend::BackendError| ApplyError::Entry {
+            index: self.last.0.0,
+            problem: format!("storage version: {error}"),
+        };
+        let now = schema::detect(&self.parts.backend.view()).map_err(fail)?;
+        if now.is_some_and(|now| wanted < now) && self.newest_of_3_6.0 > self.parts.progress.snapshot_index() {
             self.snapshot_forced = true;
-            return;
+            return Ok(());
         }
-        let stored = (wanted >= first_with_key).then_some(wanted);
         let mut batch = Batch::new();
-        store::put_storage_version(&mut batch, stored);
-        self.parts.backend.append(batch);
-        self.parts.cluster.change(|state| state.storage_version = stored);
+        match schema::set_storage_version(&mut batch, now, wanted) {
+            Ok(true) => self.parts.backend.append(batch),
+            Ok(false) => {}
+            // Nothing tells what this database is: entries of this version will. Go waits as well.
+            Err(_) => return Ok(()),
+        }
+        self.parts
+            .cluster
+            .change(|state| state.storage_version = Some(Version::new(wanted.major, wanted.minor, 0)));
+        Ok(())
     }
 }

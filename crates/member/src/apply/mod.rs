@@ -211,7 +211,7 @@ impl Applier {
     pub fn tick(&mut self, now: Duration, done: &mut ApplyOutcome) -> Result<(), ApplyError> {
         if now >= self.version_look {
             self.version_look = now + VERSION_INTERVAL;
-            self.follow_cluster_version();
+            self.follow_cluster_version()?;
         }
         self.space.retry(&self.parts, now, done);
         self.snapshot_if_due(done);

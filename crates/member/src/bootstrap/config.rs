@@ -31,6 +31,8 @@ pub struct Config {
     pub quota_backend_bytes: i64,
     pub backend_batch_limit: usize,
     pub compaction_batch_limit: usize,
+    /// `--max-request-bytes`.
+    pub max_request_bytes: usize,
     pub max_learners: usize,
     /// Gate `LeaseCheckpoint`.
     pub lease_checkpoint: bool,
@@ -61,6 +63,7 @@ impl Config {
             quota_backend_bytes: 0,
             backend_batch_limit: 10_000,
             compaction_batch_limit: 1_000,
+            max_request_bytes: api::limits::MAX_REQUEST_BYTES as usize,
             max_learners: crate::limits::MAX_LEARNERS,
             lease_checkpoint: false,
             lease_checkpoint_persist: false,

@@ -1,14 +1,11 @@
 //! The database at a start: which file it is, whether this version may open it, what it holds.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 
-use api::pb::etcdserverpb::AlarmMember;
 use api::pb::walpb;
-use backend::{Backend, BackendError, Batch, Bucket, Committer, Options, schema};
+use backend::{Backend, Batch, Bucket, Committer, Options, schema};
 use bytes::Bytes;
 use mvcc::{LeaseSink, Store, StoreOptions, Writer};
-use prost::Message;
 use wal::{SnapError, snap, v2store};
 use world::{DynDisk, OpenMode};
 
@@ -18,7 +15,7 @@ use crate::cluster::{self, State, Version, store as cluster_store};
 use crate::lessor::LeaseWriter;
 
 /// Address space that etcd reserves for the map when no quota is set, in bytes.
-const INITIAL_MAP_BYTES: u64 = 10 << 30;
+const INITIAL_MAP_BYTES: usize = 10 << 30;
 
 /// An open database and the membership in it.
 pub(super) struct Database {
@@ -113,7 +110,7 @@ fn holds_bytes(disk: &DynDisk, path: &Path) -> Result<bool, OpenError> {
 }
 
 fn open_file(disk: &DynDisk, config: &Config, path: &Path) -> Result<(Backend, Committer), OpenError> {
-    let initial_map = match u64::try_from(config.quota_backend_bytes) {
+    let initial_map = match usize::try_from(config.quota_backend_bytes) {
         Ok(quota) if quota > 0 => quota + quota / 10,
         _ => INITIAL_MAP_BYTES,
     };
@@ -124,7 +121,7 @@ fn open_file(disk: &DynDisk, config: &Config, path: &Path) -> Result<(Backend, C
     };
     match Backend::open(disk, path, options) {
         Ok(opened) => Ok(opened),
-        Err(BackendError::Locked) => Err(OpenError::DatabaseLocked(path.to_path_buf())),
+        Err(error) if error.is_locked() => Err(OpenError::DatabaseLocked(path.to_path_buf())),
         Err(error) => Err(error.into()),
     }
 }
@@ -133,15 +130,14 @@ impl Database {
     /// Whether this version may work on it.
     fn check(&self, path: &Path) -> Result<(), OpenError> {
         let own = Version::server_minor();
-        for (what, version) in [("storage", self.state.storage_version), ("cluster", self.state.version)] {
-            if let Some(version) = version.filter(|version| version.whole_minor() > own) {
-                return refuse(format!(
-                    "{}: {what} version {version} is not supported by this server ({}): start the version of etcd that wrote it, or downgrade the \
+        schema::check(&self.backend.view())?;
+        if let Some(version) = self.state.version.filter(|version| version.whole_minor() > own) {
+            return refuse(format!(
+                "{}: cluster version {version} is not supported by this server ({}): start the version of etcd that wrote it, or downgrade the \
                      cluster first",
-                    path.display(),
-                    api::SERVER_VERSION
-                ));
-            }
+                path.display(),
+                api::SERVER_VERSION
+            ));
         }
         let enabled = self.backend.view().get(Bucket::Auth, schema::AUTH_ENABLED)?;
         if enabled.is_some_and(|flag| flag.first() == Some(&1)) {
@@ -195,19 +191,19 @@ impl Database {
     /// Reads the leases, then the keys, and attaches these to those.
     pub fn open_store(&self, config: &Config, leases: &mut LeaseWriter, notes: &mut Vec<Note>) -> Result<(Store, Writer), OpenError> {
         let mut skipped = 0;
-        self.backend.view().scan(Bucket::Lease, b"", b"", &mut |_, value| {
-            skipped += usize::from(leases.restore(value).is_err());
-            ControlFlow::Continue(())
-        })?;
+        for lease in schema::read_leases(&self.backend.view())? {
+            leases.restore(lease);
+        }
         let options = StoreOptions {
             compaction_batch: config.compaction_batch_limit,
+            max_request_bytes: config.max_request_bytes,
         };
         let opened = Store::open(self.backend.clone(), options, &mut |lease, key| {
             skipped += usize::from(!leases.exists(lease));
             leases.attach(lease, &key);
         })?;
         if skipped > 0 {
-            notes.push(Note::LeasesSkipped(skipped));
+            notes.push(Note::KeysWithoutLease(skipped));
         }
         Ok(opened)
     }
@@ -215,22 +211,9 @@ impl Database {
     /// The alarms that were raised.
     pub fn alarms(&self) -> Result<Alarms, OpenError> {
         let alarms = Alarms::new();
-        let mut damaged = None;
-        self.backend
-            .view()
-            .scan(Bucket::Alarm, b"", b"", &mut |key, _| match AlarmMember::decode(key) {
-                Ok(alarm) => {
-                    alarms.raise(alarm.member_id, alarm.alarm);
-                    ControlFlow::Continue(())
-                }
-                Err(error) => {
-                    damaged = Some(format!("bucket alarm: {error}"));
-                    ControlFlow::Break(())
-                }
-            })?;
-        match damaged {
-            Some(text) => refuse(text),
-            None => Ok(alarms),
+        for alarm in schema::read_alarms(&self.backend.view())? {
+            alarms.raise(alarm.member_id, alarm.alarm);
         }
+        Ok(alarms)
     }
 }

@@ -70,8 +70,8 @@ pub enum Note {
     Swept(PathBuf),
     /// A log without a database: everything is applied again from the log.
     DatabaseMissing,
-    /// Leases in the database that could not be read, or keys whose lease is gone, as Go only logs them.
-    LeasesSkipped(usize),
+    /// So many keys name a lease that is not there. Go only logs them, too.
+    KeysWithoutLease(usize),
 }
 
 /// Why a member does not start.

@@ -1,6 +1,7 @@
 //! Membership changes: what an entry asks for, whether the members allow it, what it makes of them.
 
 use api::pb::raftpb::{self, ConfChangeType};
+use backend::schema::StoredMember;
 use bytes::Bytes;
 use serde::Deserialize;
 
@@ -50,7 +51,7 @@ impl From<ChangeError> for api::Error {
 #[derive(Deserialize)]
 struct Context {
     #[serde(flatten)]
-    member: Member,
+    member: StoredMember,
     #[serde(rename = "isPromote", default)]
     is_promote: bool,
 }
@@ -77,13 +78,13 @@ impl MemberChange {
         };
         Ok(match kind {
             ConfChangeType::ConfChangeRemoveNode => MemberChange::Remove(node),
-            ConfChangeType::ConfChangeUpdateNode => MemberChange::Update(read(context)?.member),
+            ConfChangeType::ConfChangeUpdateNode => MemberChange::Update(read(context)?.member.into()),
             ConfChangeType::ConfChangeAddNode | ConfChangeType::ConfChangeAddLearnerNode => {
                 let context = read(context)?;
                 if context.is_promote {
                     MemberChange::Promote(node)
                 } else {
-                    let mut member = context.member;
+                    let mut member = Member::from(context.member);
                     // The kind counts for raft, the JSON for the membership; every etcd writes both alike.
                     member.is_learner |= kind == ConfChangeType::ConfChangeAddLearnerNode;
                     MemberChange::Add(member)
@@ -100,7 +101,7 @@ impl MemberChange {
             MemberChange::Add(member) => (ConfChangeType::ConfChangeAddNode, member.id, Some(member.to_json())),
             MemberChange::Promote(id) => {
                 let json = format!(r#"{{"id":{id},"peerURLs":null,"isPromote":true}}"#);
-                (ConfChangeType::ConfChangeAddNode, *id, Some(json))
+                (ConfChangeType::ConfChangeAddNode, *id, Some(json.into()))
             }
             MemberChange::Remove(id) => (ConfChangeType::ConfChangeRemoveNode, *id, None),
             MemberChange::Update(member) => (ConfChangeType::ConfChangeUpdateNode, member.id, Some(member.to_json())),
@@ -109,7 +110,7 @@ impl MemberChange {
             id: Some(id),
             r#type: Some(kind as i32),
             node_id: Some(node_id),
-            context: context.map(Bytes::from),
+            context,
         };
         change.encode_to_vec().into()
     }

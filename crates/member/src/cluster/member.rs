@@ -1,36 +1,43 @@
-//! A member and its JSON: in the `members` bucket, in membership entries, and on `/members`.
+//! A member.
 
 use api::MemberId;
 use api::pb::etcdserverpb;
-use serde::{Deserialize, Serialize};
+use backend::schema::StoredMember;
+use bytes::Bytes;
 
 /// A member of the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Member {
-    #[serde(default)]
     pub id: u64,
-    #[serde(rename = "peerURLs", default, deserialize_with = "null_is_empty")]
     pub peer_urls: Vec<String>,
-    #[serde(rename = "isLearner", default, skip_serializing_if = "is_false")]
     pub is_learner: bool,
     /// Empty until the member has started for the first time.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    #[serde(
-        rename = "clientURLs",
-        default,
-        deserialize_with = "null_is_empty",
-        skip_serializing_if = "Vec::is_empty"
-    )]
     pub client_urls: Vec<String>,
 }
 
-fn is_false(flag: &bool) -> bool {
-    !*flag
+impl From<StoredMember> for Member {
+    fn from(stored: StoredMember) -> Member {
+        Member {
+            id: stored.id,
+            peer_urls: stored.peer_urls,
+            is_learner: stored.is_learner,
+            name: stored.name,
+            client_urls: stored.client_urls,
+        }
+    }
 }
 
-fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    Ok(Option::<Vec<String>>::deserialize(deserializer)?.unwrap_or_default())
+impl From<&Member> for StoredMember {
+    fn from(member: &Member) -> StoredMember {
+        StoredMember {
+            id: member.id,
+            peer_urls: member.peer_urls.clone(),
+            is_learner: member.is_learner,
+            name: member.name.clone(),
+            client_urls: member.client_urls.clone(),
+        }
+    }
 }
 
 impl Member {
@@ -43,16 +50,9 @@ impl Member {
         !self.name.is_empty()
     }
 
-    /// The JSON that Go writes: fields in this order, `<`, `>`, `&` and the two line separators escaped.
-    pub fn to_json(&self) -> String {
-        // Serialising strings, numbers and flags into memory cannot fail.
-        go_json(serde_json::to_string(self).unwrap_or_default())
-    }
-
-    /// # Errors
-    /// When it is not the JSON of a member.
-    pub fn from_json(json: &[u8]) -> Result<Member, serde_json::Error> {
-        serde_json::from_slice(json)
+    /// The JSON that Go writes, in the database, in membership entries and on `/members`.
+    pub fn to_json(&self) -> Bytes {
+        StoredMember::from(self).encode()
     }
 
     pub fn to_pb(&self) -> etcdserverpb::Member {
@@ -64,18 +64,6 @@ impl Member {
             is_learner: self.is_learner,
         }
     }
-}
-
-/// Go's encoder escapes these five so that its output may stand in a web page.
-pub(crate) fn go_json(json: String) -> String {
-    if !json.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
-        return json;
-    }
-    json.replace('<', "\\u003c")
-        .replace('>', "\\u003e")
-        .replace('&', "\\u0026")
-        .replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029")
 }
 
 #[cfg(test)]
@@ -94,16 +82,9 @@ mod tests {
             member.to_json(),
             r#"{"id":9670281527894873006,"peerURLs":["http://127.0.0.1:14002"],"name":"m0"}"#
         );
-        member.name = "a<b".into();
         member.is_learner = true;
         member.client_urls = vec!["http://c".into()];
-        let json = member.to_json();
-        assert!(
-            json.contains(r#""isLearner":true,"name":"a\u003cb","clientURLs":["http://c"]"#),
-            "{json}"
-        );
-        assert_eq!(Member::from_json(json.as_bytes()).unwrap(), member);
-        let promote = Member::from_json(br#"{"peerURLs":null,"id":7,"isPromote":true}"#).unwrap();
-        assert_eq!((promote.id, promote.peer_urls.len()), (7, 0));
+        let stored = StoredMember::decode(b"8633bdd0743213ae", &member.to_json()).unwrap();
+        assert_eq!(Member::from(stored), member);
     }
 }

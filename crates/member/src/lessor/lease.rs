@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use api::LeaseId;
 use api::pb::leasepb;
+use backend::schema;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use prost::Message;
 
 /// The deadline of a lease that nobody counts down.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -120,12 +120,11 @@ impl Lease {
     }
 
     /// How it stands in the database.
-    pub fn encode(&self) -> Vec<u8> {
-        leasepb::Lease {
+    pub fn encode(&self) -> Bytes {
+        schema::encode_lease(&leasepb::Lease {
             id: self.id.0,
             ttl: self.ttl,
             remaining_ttl: self.checkpointed(),
-        }
-        .encode_to_vec()
+        })
     }
 }

@@ -80,12 +80,14 @@ pub struct Lessor {
     inner: Arc<Inner>,
 }
 
+type Shard = RwLock<HashMap<i64, Arc<Lease>>>;
+
 #[derive(Debug)]
 struct Inner {
     config: LessorConfig,
     primary: AtomicBool,
     count: AtomicUsize,
-    shards: Box<[RwLock<HashMap<i64, Arc<Lease>>>]>,
+    shards: Box<[Shard]>,
     /// Leases granted since the last scan: the applier never waits for one.
     fresh: Mutex<Vec<Arc<Lease>>>,
     /// When leases run out. Renewals do not touch it: an entry that comes up too early is put back with the lease's own deadline.
@@ -109,7 +111,7 @@ impl Lessor {
         }
     }
 
-    fn shard(&self, id: LeaseId) -> &RwLock<HashMap<i64, Arc<Lease>>> {
+    fn shard(&self, id: LeaseId) -> &Shard {
         // Client-chosen ids are often small or share their low bits: fold all of them in.
         let folded = (id.0 as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58;
         &self.inner.shards[folded as usize % SHARDS]

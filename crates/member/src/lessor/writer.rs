@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use api::LeaseId;
 use api::pb::leasepb;
-use backend::{Batch, Bucket};
+use backend::{Batch, Bucket, schema};
 use bytes::Bytes;
 use mvcc::LeaseSink;
-use prost::Message;
 
 use super::lease::Lease;
 use super::{LeaseError, Lessor};
@@ -37,15 +36,10 @@ impl LeaseWriter {
     }
 
     /// Takes in a lease from the database, before any key is attached. Nobody counts it down until this member leads.
-    ///
-    /// # Errors
-    /// When the bytes are no lease.
-    pub fn restore(&mut self, value: &[u8]) -> Result<LeaseId, prost::DecodeError> {
-        let stored = leasepb::Lease::decode(value)?;
+    pub fn restore(&mut self, stored: leasepb::Lease) {
         let ttl = stored.ttl.max(self.lessor.inner.config.min_ttl_seconds);
         let lease = Lease::new(LeaseId(stored.id), ttl, stored.remaining_ttl.max(0));
         self.insert(Arc::new(lease));
-        Ok(LeaseId(stored.id))
     }
 
     fn insert(&mut self, lease: Arc<Lease>) {
@@ -71,7 +65,7 @@ impl LeaseWriter {
         }
         let ttl = ttl.max(self.lessor.inner.config.min_ttl_seconds);
         let lease = Arc::new(Lease::new(id, ttl, 0));
-        batch.put(Bucket::Lease, key_of(id), lease.encode());
+        batch.put(Bucket::Lease, schema::lease_key(id), lease.encode());
         self.insert(lease.clone());
         // Asked after the insertion: see `promote`.
         if self.lessor.is_primary() {
@@ -94,7 +88,7 @@ impl LeaseWriter {
         for key in &keys {
             self.keys.remove(&key[..]);
         }
-        batch.delete(Bucket::Lease, key_of(id));
+        batch.delete(Bucket::Lease, schema::lease_key(id));
         Ok(keys)
     }
 
@@ -103,7 +97,7 @@ impl LeaseWriter {
         let Some(lease) = self.lessor.get(id) else { return };
         lease.set_checkpointed(remaining_ttl);
         if keep {
-            batch.put(Bucket::Lease, key_of(id), lease.encode());
+            batch.put(Bucket::Lease, schema::lease_key(id), lease.encode());
         }
         if self.lessor.is_primary() {
             self.lessor.schedule_checkpoint(&lease, now);
@@ -114,11 +108,6 @@ impl LeaseWriter {
     pub fn has_keys(&self) -> bool {
         !self.keys.is_empty()
     }
-}
-
-/// The key in bucket `lease`.
-pub(crate) fn key_of(id: LeaseId) -> Bytes {
-    Bytes::copy_from_slice(&id.0.to_be_bytes())
 }
 
 impl LeaseSink for LeaseWriter {
