@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use api::pb::raftpb::{Entry, HardState};
+use api::pb::raftpb::{Entry, EntryType, HardState};
 use api::pb::walpb;
 use bytes::Bytes;
 use prost::Message;
@@ -182,8 +182,20 @@ impl Replay {
 
     /// An index already there is replaced, with everything after it: raft overwrote its tail.
     fn entry(&mut self, record: &Record, records: &Records) -> Result<(), WalError> {
-        let entry: Entry = decode("an entry", record, records)?;
-        let index = entry.index.unwrap_or(0);
+        let mut entry: Entry = decode("an entry", record, records)?;
+        // 3.7 leaves out what is zero; whoever gets the entry from us may be a 3.5, which does not.
+        let index = *entry.index.get_or_insert(0);
+        let term = *entry.term.get_or_insert(0);
+        let kind = *entry.r#type.get_or_insert(0);
+        if EntryType::try_from(kind).is_err() {
+            // The checksum does not cover a record's type: this may be a hard state whose type byte has rotted.
+            return Err(WalError::Undecodable {
+                what: "an entry",
+                detail: format!("there is no entry type {kind}"),
+                file: records.file_name(record.file),
+                offset: record.offset,
+            });
+        }
         self.last_index = index;
         if index <= self.start_index {
             return Ok(());
@@ -195,7 +207,7 @@ impl Replay {
                 start_index: self.start_index,
                 start_term: self.start_term,
                 index,
-                term: entry.term.unwrap_or(0),
+                term,
                 entries: self.entries.len(),
                 file: records.file_name(record.file),
                 offset: record.offset,
