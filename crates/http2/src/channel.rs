@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -44,7 +44,8 @@ struct State {
 /// One call's queues, as the connection sees them.
 pub(crate) struct Shared {
     state: Mutex<State>,
-    connection: Arc<SlotWaker>,
+    /// Set when the call has its stream.
+    connection: OnceLock<Arc<SlotWaker>>,
     incoming_limit: usize,
     outgoing_limit: usize,
 }
@@ -60,13 +61,25 @@ pub(crate) enum Outgoing {
 
 impl Shared {
     /// Makes a call's queues; limits in bytes.
-    pub(crate) fn new(connection: Arc<SlotWaker>, incoming_limit: usize, outgoing_limit: usize) -> Arc<Shared> {
+    pub(crate) fn new(incoming_limit: usize, outgoing_limit: usize) -> Arc<Shared> {
         Arc::new(Shared {
             state: Mutex::default(),
-            connection,
+            connection: OnceLock::new(),
             incoming_limit,
             outgoing_limit,
         })
+    }
+
+    /// The call has got its stream: from here on the connection is told what happens at our end. It must look once by itself.
+    pub(crate) fn attach(&self, connection: Arc<SlotWaker>) {
+        let first = self.connection.set(connection);
+        assert!(first.is_ok(), "a call with two streams");
+    }
+
+    fn notify(&self) {
+        if let Some(connection) = self.connection.get() {
+            connection.notify();
+        }
     }
 
     pub(crate) fn receiver(self: &Arc<Shared>) -> MessageReceiver {
@@ -173,7 +186,7 @@ impl MessageReceiver {
             if state.withheld && state.incoming_bytes <= self.shared.incoming_limit / 2 {
                 state.withheld = false;
                 drop(state);
-                self.shared.connection.notify();
+                self.shared.notify();
             }
             return Poll::Ready(Ok(Some(message)));
         }
@@ -200,7 +213,7 @@ impl Drop for MessageReceiver {
         let over = state.closed;
         drop(state);
         if !over {
-            self.shared.connection.notify();
+            self.shared.notify();
         }
     }
 }
@@ -250,7 +263,7 @@ impl MessageSender {
         state.outgoing_bytes += message.len();
         state.outgoing.push_back(message);
         drop(state);
-        self.shared.connection.notify();
+        self.shared.notify();
         Ok(())
     }
 
@@ -322,7 +335,7 @@ impl Drop for MessageSender {
         let last = state.senders == 0 && !state.closed;
         drop(state);
         if last {
-            self.shared.connection.notify();
+            self.shared.notify();
         }
     }
 }

@@ -73,6 +73,8 @@ pub(crate) trait Role {
 pub(crate) struct KeepAlive {
     pub interval: Option<Duration>,
     pub timeout: Duration,
+    /// Also while no call is open.
+    pub without_streams: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +93,7 @@ enum Step {
 }
 
 /// A connection's future; ends with the connection.
-pub(crate) struct Driver<IO, R, F> {
+pub(crate) struct Driver<IO, R: Role, F> {
     io: IO,
     role: R,
     ready: Arc<Ready>,
@@ -313,6 +315,9 @@ where
             Some(pinged) if pinged + self.keepalive.timeout <= now => {
                 self.fail(ErrorCode::NO_ERROR, "keepalive ping failed to receive ACK within timeout")
             }
+            None if self.last_read + interval <= now && !self.keepalive.without_streams && self.role.wire().streams.len() == 0 => {
+                self.last_read = now;
+            }
             None if self.last_read + interval <= now => {
                 frame::put_ping(self.role.wire().out.buffer(), false, &KEEPALIVE_PING);
                 self.pinged = Some(now);
@@ -384,6 +389,13 @@ where
             return Poll::Ready(Ok(true));
         }
         Poll::Ready(Ok(!self.role.wire().send_queue.is_empty()))
+    }
+}
+
+/// A connection that is dropped with calls open must not leave anyone waiting for them.
+impl<IO, R: Role, F> Drop for Driver<IO, R, F> {
+    fn drop(&mut self) {
+        self.role.end("the connection was dropped");
     }
 }
 

@@ -247,11 +247,8 @@ mod tests {
             let mut assembler = Assembler::default();
             let mut got = Vec::new();
             for mut data in stream.chunks(piece) {
-                loop {
-                    match assembler.next(&mut data, 1000).unwrap() {
-                        Some(message) => got.push(message.to_vec()),
-                        None => break,
-                    }
+                while let Some(message) = assembler.next(&mut data, 1000).unwrap() {
+                    got.push(message.to_vec());
                 }
             }
             prop_assert_eq!(got, messages);

@@ -9,12 +9,11 @@
 //! to be written), `wire` (the protocol state of a connection, without I/O), `server` and `client` (the two roles that drive a
 //! `wire` over a socket), `grpc` (message framing, statuses, time-outs), `channel` (messages of a streaming call).
 
-#![allow(dead_code)] // The client comes next.
-
 mod body;
 pub mod channel;
 pub mod client;
 mod config;
+mod deadlines;
 mod driver;
 mod encoded;
 mod frame;

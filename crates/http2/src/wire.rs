@@ -65,6 +65,8 @@ pub(crate) enum Event<'a> {
         code: ErrorCode,
         debug: &'a [u8],
     },
+    /// The peer's limits may have changed.
+    Settings,
     Ping,
     PingAck([u8; 8]),
 }
@@ -256,14 +258,14 @@ impl<T> Wire<T> {
         self.calm.spend(cost)
     }
 
-    /// Opens a stream under the next number of ours (clients); `None` when the numbers are used up.
-    pub(crate) fn open_own(&mut self, call: T) -> Option<u32> {
+    /// Opens a stream under the next number of ours (clients); gives `call` back when the numbers are used up.
+    pub(crate) fn open_own(&mut self, call: T) -> Result<u32, T> {
         let id = self.next_own_stream;
         if id > frame::MAX_STREAM_ID {
-            return None;
+            return Err(call);
         }
         self.next_own_stream += 2;
-        Some(self.open(id, call))
+        Ok(self.open(id, call))
     }
 
     /// Makes the stream known.
@@ -621,7 +623,7 @@ impl<T> Wire<T> {
             self.setting(u16::from_be_bytes([entry[0], entry[1]]), frame::number(&entry[2..]))?;
         }
         frame::put_settings_ack(self.out.buffer());
-        Ok(Event::Nothing)
+        Ok(Event::Settings)
     }
 
     fn setting(&mut self, id: u16, value: u32) -> Result<(), Fault> {

@@ -202,12 +202,9 @@ impl<S: Service, H: HttpHandler> Server<S, H> {
     }
 
     fn shared(&mut self, slot: u32) -> Arc<Shared> {
-        let waker = self.wire.streams.waker(slot, &self.ready);
-        Shared::new(
-            waker,
-            self.config.initial_stream_window as usize / 2,
-            self.config.stream_queue_bytes,
-        )
+        let shared = Shared::new(self.config.initial_stream_window as usize / 2, self.config.stream_queue_bytes);
+        shared.attach(self.wire.streams.waker(slot, &self.ready));
+        shared
     }
 
     pub(super) fn on_data(&mut self, slot: u32, data: &[u8], end_stream: bool) -> Result<(), Fault> {

@@ -3,7 +3,6 @@
 //! `request` reads header lists, `call` runs the handlers, `respond` sends what they answer; this file joins them.
 
 mod call;
-mod deadlines;
 mod request;
 mod respond;
 
@@ -14,13 +13,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use crate::deadlines::Deadlines;
 use crate::driver::{Driver, KeepAlive, Role};
 use crate::frame::{self, ErrorCode, MAX_STREAM_ID};
 use crate::ready::Ready;
 use crate::wire::{Event, Fault, Limits, Side, Wire};
 use crate::{Config, Connection, HttpHandler, Service, Status};
 use call::Call;
-use deadlines::Deadlines;
 use request::Head;
 
 /// Pings that come too fast in a row before the connection ends.
@@ -49,6 +48,7 @@ pub async fn serve_connection<IO, S, H>(
     let keepalive = KeepAlive {
         interval: Some(config.keepalive_interval),
         timeout: config.keepalive_timeout,
+        without_streams: true,
     };
     let handshake_timeout = config.handshake_timeout;
     let server = Server::new(config, connection, service, http, ready.clone());
@@ -163,7 +163,7 @@ impl<S: Service, H: HttpHandler> Role for Server<S, H> {
                 self.tell_last_stream();
                 Ok(())
             }
-            Event::PingAck(_) | Event::GoAway { .. } | Event::Nothing => Ok(()),
+            Event::PingAck(_) | Event::Settings | Event::GoAway { .. } | Event::Nothing => Ok(()),
         }
     }
 

@@ -9,13 +9,13 @@ use tokio::time::Instant;
 const SWEEP_FROM: usize = 1024;
 
 #[derive(Default)]
-pub(super) struct Deadlines {
+pub(crate) struct Deadlines {
     heap: BinaryHeap<Reverse<(Instant, u32, u32)>>,
     sweep_at: usize,
 }
 
 impl Deadlines {
-    pub(super) fn add(&mut self, at: Instant, slot: u32, id: u32, is_open: impl FnMut(u32) -> bool) {
+    pub(crate) fn add(&mut self, at: Instant, slot: u32, id: u32, is_open: impl FnMut(u32) -> bool) {
         let mut is_open = is_open;
         if self.heap.len() >= self.sweep_at.max(SWEEP_FROM) {
             self.heap.retain(|Reverse((_, _, id))| is_open(*id));
@@ -24,12 +24,12 @@ impl Deadlines {
         self.heap.push(Reverse((at, slot, id)));
     }
 
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _, _))| *at)
     }
 
     /// Takes a call whose moment has come.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<(u32, u32)> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<(u32, u32)> {
         if self.next()? > now {
             return None;
         }
