@@ -4,11 +4,24 @@
 //! version; readers learn which revision of a key they have to fetch. One writer, many readers: readers hold the lock for a
 //! bounded slice of work at a time. Never sees values, never touches the database.
 
-#![allow(clippy::unimplemented)]
+mod keys;
+mod recent;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod versions;
 
 use std::ops::ControlFlow;
 
 use api::Revision;
+use parking_lot::RwLock;
+
+use recent::Recent;
+use tree::{Tree, Walk};
+use versions::Versions;
+
+/// Keys that a walk handles before it lets go of the lock.
+const SLICE_KEYS: usize = 512;
 
 /// Keys a request is about, by etcd's conventions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,12 +103,19 @@ impl KeepSet {
 
 /// A compaction of the index under way.
 #[derive(Debug)]
-pub struct Compaction {}
+pub struct Compaction {
+    revision: i64,
+    /// Where the next slice begins; `None` when there is none.
+    next: Option<Vec<u8>>,
+    kept: Vec<Revision>,
+}
 
 impl Compaction {
     /// The revisions kept, once [`KeyIndex::compact_step`] has said that it is done.
-    pub fn into_kept(self) -> KeepSet {
-        unimplemented!()
+    pub fn into_kept(mut self) -> KeepSet {
+        assert!(self.next.is_none(), "compaction is not finished");
+        self.kept.sort_unstable();
+        KeepSet { sorted: self.kept }
     }
 }
 
@@ -106,88 +126,200 @@ pub enum Stored {
     Tombstone,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    tree: Tree,
+    /// Largest main revision entered.
+    newest: i64,
+    recent: Recent,
+}
+
 /// The index. All methods take `&self`; changes are for one writer at a time (and for compaction beside it).
 #[derive(Debug, Default)]
-pub struct KeyIndex {}
+pub struct KeyIndex {
+    state: RwLock<State>,
+}
 
 impl KeyIndex {
     pub fn new() -> KeyIndex {
         KeyIndex::default()
     }
+
     /// Enters a put. The revision must be above all that the key has seen.
     pub fn put(&self, key: &[u8], revision: Revision) -> Entered {
-        let _ = (key, revision);
-        unimplemented!()
+        let mut state = self.state.write();
+        let entered = state.tree.put(key, revision);
+        state.newest = state.newest.max(revision.main);
+        if entered.previous.is_none() {
+            state.recent.born(revision.main, key);
+        }
+        entered
     }
+
     /// Enters a delete and gives the revision of the value deleted.
     pub fn tombstone(&self, key: &[u8], revision: Revision) -> Result<Revision, NoSuchKey> {
-        let _ = (key, revision);
-        unimplemented!()
+        let mut state = self.state.write();
+        let before = state.tree.tombstone(key, revision)?;
+        state.newest = state.newest.max(revision.main);
+        state.recent.died(revision.main, key);
+        Ok(before)
     }
+
     /// The key as of main revision `at` (and every sub revision of it).
     pub fn get(&self, key: &[u8], at: i64) -> Option<KeyRevision> {
-        let _ = (key, at);
-        unimplemented!()
+        self.state.read().tree.get(key)?.get(at)
     }
-    /// Visits the keys that live at `at`, in order, until `limit` (0: no limit) or until `visit` breaks. Gives the number visited.
-    /// The lock is let go every few hundred keys: what a compaction above `at` removes meanwhile may be missed, so check the compact revision afterwards.
+
+    /// Visits the keys that live at `at`, in order, until `limit` (0: no limit) or until `visit` breaks. Gives the number
+    /// visited. `visit` is called under the lock, so it should only take notes. The lock is let go every few hundred keys:
+    /// what a compaction above `at` removes meanwhile may be missed, so check the compact revision afterwards.
     pub fn range(&self, range: KeyRange<'_>, at: i64, limit: usize, visit: &mut dyn FnMut(&[u8], KeyRevision) -> ControlFlow<()>) -> usize {
-        let _ = (range, at, limit, visit);
-        unimplemented!()
+        if range.until == Until::Single {
+            let found = self.get(range.from, at);
+            let _ = found.map(|found| visit(range.from, found));
+            return usize::from(found.is_some());
+        }
+        let mut visited = 0;
+        self.walk(range, Some(at), &mut |key, versions| {
+            let Some(found) = versions.get(at) else { return true };
+            visited += 1;
+            visit(key, found).is_continue() && visited != limit
+        });
+        visited
     }
-    /// How many keys of the range live at `at`. At the newest revision this costs the height of the tree.
+
+    /// Visits the versions of all keys of a range, slice by slice. `at`: keys that do not live then need not be visited.
+    fn walk(&self, range: KeyRange<'_>, at: Option<i64>, visit: &mut dyn FnMut(&[u8], &Versions) -> bool) {
+        let end = match range.until {
+            Until::Single => unreachable!("single keys are looked up"),
+            Until::Before(end) if end <= range.from => return,
+            Until::Before(end) => Some(end),
+            Until::Unbounded => None,
+        };
+        let mut from = range.from.to_vec();
+        loop {
+            let state = self.state.read();
+            let live_only = at.is_some_and(|at| at >= state.newest);
+            match state.tree.visit(&from, end, live_only, SLICE_KEYS, visit) {
+                Walk::From(next) => from = next,
+                Walk::Done | Walk::Stopped => return,
+            }
+        }
+    }
+
+    /// How many keys of the range live at `at`. At the newest revision this costs the height of the tree; a little below it, a
+    /// look at every key born or deleted since; far below it, a walk over the range.
     pub fn count(&self, range: KeyRange<'_>, at: i64) -> u64 {
-        let _ = (range, at);
-        unimplemented!()
+        {
+            let state = self.state.read();
+            let newest = state.tree.count(range.from, range.until);
+            if at >= state.newest {
+                return newest;
+            }
+            if let Some(gained) = state.recent.gained_since(at, range) {
+                return newest.checked_add_signed(-gained).expect("more keys born than live");
+            }
+        }
+        self.range(range, at, 0, &mut |_, _| ControlFlow::Continue(())) as u64
     }
+
     /// Revisions of the key from main revision `from` on; of several in one main revision the last.
     pub fn since(&self, key: &[u8], from: i64) -> Vec<Revision> {
-        let _ = (key, from);
-        unimplemented!()
+        self.state.read().tree.get(key).map_or(Vec::new(), |versions| versions.since(from))
     }
+
     /// Starts forgetting what nobody can ask for once `revision` is the compact revision.
     pub fn start_compaction(&self, revision: i64) -> Compaction {
-        let _ = revision;
-        unimplemented!()
+        Compaction {
+            revision,
+            next: Some(Vec::new()),
+            kept: Vec::new(),
+        }
     }
+
     /// Does one slice of a compaction: about `max_keys` keys under the lock. True when it is done.
     pub fn compact_step(&self, compaction: &mut Compaction, max_keys: usize) -> bool {
-        let _ = (compaction, max_keys);
-        unimplemented!()
+        let Compaction { revision, next, kept } = compaction;
+        let Some(from) = next.take() else { return true };
+        if let Walk::From(key) = self.state.write().tree.compact(&from, *revision, max_keys, &mut |r| kept.push(r)) {
+            *next = Some(key);
+        }
+        next.is_none()
     }
+
     /// A whole compaction, in slices.
     pub fn compact(&self, revision: i64) -> KeepSet {
-        let _ = revision;
-        unimplemented!()
+        let mut compaction = self.start_compaction(revision);
+        while !self.compact_step(&mut compaction, SLICE_KEYS) {}
+        compaction.into_kept()
     }
+
     /// What HashKV at `revision` keeps: as a compaction would, but without closing tombstones (data-dir.md 6.5). Changes nothing.
     pub fn keep(&self, revision: i64) -> KeepSet {
-        let _ = revision;
-        unimplemented!()
+        let mut sorted = Vec::new();
+        self.walk(ALL, None, &mut |_, versions| {
+            sorted.extend(versions.keep(revision));
+            true
+        });
+        sorted.sort_unstable();
+        KeepSet { sorted }
     }
-    /// Enters what a restart reads from the `key` bucket, in the order of the bucket.
-    pub fn restore(&self, entries: &mut dyn Iterator<Item = (&[u8], Revision, Stored)>) {
-        let _ = entries;
-        unimplemented!()
+
+    /// Enters one entry of the `key` bucket, as a restart reads it: in the order of the bucket, into an index that was empty.
+    /// A tombstone of a key that is deleted already is ignored, as etcd does.
+    pub fn restore(&self, key: &[u8], revision: Revision, stored: Stored) {
+        let mut state = self.state.write();
+        state.newest = state.newest.max(revision.main);
+        state.recent.begin(revision.main);
+        state.tree.change(key, &mut |versions| match (versions, stored) {
+            (Some(versions), Stored::Put { .. }) => {
+                versions.put(revision);
+                ((), None)
+            }
+            (Some(versions), Stored::Tombstone) => {
+                let _ = versions.tombstone(revision);
+                ((), None)
+            }
+            (None, Stored::Put { created, version }) => ((), Some(Versions::restored(revision, created, version, false))),
+            // The life it ended is compacted.
+            (None, Stored::Tombstone) => ((), Some(Versions::restored(revision, 0, 1, true))),
+        });
     }
+
     /// Forgets everything (before a restore from a snapshot).
     pub fn clear(&self) {
-        unimplemented!()
+        // Taken out first: a large tree takes a while to free, and readers need not wait for that.
+        let old = std::mem::take(&mut *self.state.write());
+        drop(old);
     }
+
     /// Keys in the index, also those that only have a tombstone left.
     pub fn len(&self) -> usize {
-        unimplemented!()
+        self.state.read().tree.len()
     }
+
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
     /// Keys that live at the newest revision.
     pub fn live_len(&self) -> usize {
-        unimplemented!()
+        self.state.read().tree.live() as usize
     }
-    /// Same keys with the same histories.
+
+    /// Same keys with the same histories. For tests and checks; nothing may change meanwhile.
     pub fn equal(&self, other: &KeyIndex) -> bool {
-        let _ = other;
-        unimplemented!()
+        let mut same = self.len() == other.len();
+        self.walk(ALL, None, &mut |key, versions| {
+            same = same && other.state.read().tree.get(key).is_some_and(|others| versions.equal(others));
+            same
+        });
+        same
     }
 }
+
+/// Every key there can be, the empty one included.
+const ALL: KeyRange<'static> = KeyRange {
+    from: b"",
+    until: Until::Unbounded,
+};
