@@ -1,28 +1,35 @@
 //! A short sorted list of byte strings, laid out for searching: the keys of one tree node.
 //!
 //! What all keys begin with is stored once. Of what follows, the first eight bytes stand in an array of numbers, so that a
-//! binary search touches a few cache lines and compares whole keys only where those are equal. Never more than some
-//! dozens of keys: inserting moves the arrays.
+//! search touches few cache lines, most of them at once, and compares whole keys only where those numbers are equal. A search in a
+//! large index costs what the memory takes to answer: hence arrays in place instead of vectors, and one allocation for the bytes.
 
 use std::cmp::Ordering;
 use std::ops::Range;
 
+/// Most keys in a list.
+pub(super) const CAPACITY: usize = 64;
+/// Heads that are looked at together.
+const BLOCK: usize = 8;
+
 /// Where the rest of a key (after the prefix) lies in `bytes`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Span {
     offset: u32,
     len: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SortedKeys {
-    prefix: Vec<u8>,
-    heads: Vec<u64>,
-    spans: Vec<Span>,
-    /// Rests of keys in the order of their arrival.
+    len: usize,
+    prefix_len: usize,
+    /// The prefix, then the rests of keys in the order of their arrival.
     bytes: Vec<u8>,
     /// Bytes of removed keys.
     garbage: usize,
+    /// First eight bytes of every rest; unused places hold the largest number.
+    heads: [u64; CAPACITY],
+    spans: [Span; CAPACITY],
 }
 
 /// The first eight bytes as a number; numbers that differ are ordered as the strings are.
@@ -41,16 +48,26 @@ fn common_len(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(x, y)| x == y).count()
 }
 
-/// Room for one more in small steps: doubling would leave a third of all memory unused.
-fn grow<T>(list: &mut Vec<T>) {
-    if list.len() == list.capacity() {
-        list.reserve_exact(8);
+impl Default for SortedKeys {
+    fn default() -> SortedKeys {
+        SortedKeys {
+            len: 0,
+            prefix_len: 0,
+            bytes: Vec::new(),
+            garbage: 0,
+            heads: [u64::MAX; CAPACITY],
+            spans: [Span::default(); CAPACITY],
+        }
     }
 }
 
 impl SortedKeys {
     pub(super) fn len(&self) -> usize {
-        self.heads.len()
+        self.len
+    }
+
+    fn prefix(&self) -> &[u8] {
+        &self.bytes[..self.prefix_len]
     }
 
     fn rest(&self, at: usize) -> &[u8] {
@@ -60,16 +77,15 @@ impl SortedKeys {
 
     /// The place of `key`, or the place where it would have to be inserted.
     pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
-        let Some(rest) = key.strip_prefix(self.prefix.as_slice()) else {
-            return Err(if key < self.prefix.as_slice() { 0 } else { self.len() });
+        let Some(rest) = key.strip_prefix(self.prefix()) else {
+            return Err(if key < self.prefix() { 0 } else { self.len });
         };
         let head = head(rest);
-        let low = self.heads.partition_point(|h| *h < head);
-        if self.heads.get(low) != Some(&head) {
+        let mut low = self.heads_below(head).min(self.len);
+        if low == self.len || self.heads[low] != head {
             return Err(low);
         }
-        let high = low + self.heads[low..].partition_point(|h| *h == head);
-        let (mut low, mut high) = (low, high);
+        let mut high = low + self.heads[low..self.len].partition_point(|h| *h == head);
         while low < high {
             let middle = low.midpoint(high);
             match self.rest(middle).cmp(rest) {
@@ -81,19 +97,25 @@ impl SortedKeys {
         Err(low)
     }
 
-    /// Writes the key at `at` into `out`, replacing what was there.
-    pub(super) fn read(&self, at: usize, out: &mut Vec<u8>) {
-        out.clear();
-        out.extend_from_slice(&self.prefix);
-        out.extend_from_slice(self.rest(at));
+    /// How many heads are below this one: first by blocks, then within one, so that no load waits for another for long.
+    fn heads_below(&self, head: u64) -> usize {
+        let blocks = (1..CAPACITY / BLOCK)
+            .map(|block| usize::from(self.heads[block * BLOCK] < head))
+            .sum::<usize>();
+        let start = blocks * BLOCK;
+        start
+            + self.heads[start..start + BLOCK]
+                .iter()
+                .map(|h| usize::from(*h < head))
+                .sum::<usize>()
     }
 
     /// Visits the keys of `range` until `visit` breaks the loop by returning false.
     pub(super) fn visit(&self, range: Range<usize>, scratch: &mut Vec<u8>, mut visit: impl FnMut(usize, &[u8]) -> bool) -> bool {
         scratch.clear();
-        scratch.extend_from_slice(&self.prefix);
+        scratch.extend_from_slice(self.prefix());
         for at in range {
-            scratch.truncate(self.prefix.len());
+            scratch.truncate(self.prefix_len);
             scratch.extend_from_slice(self.rest(at));
             if !visit(at, scratch) {
                 return false;
@@ -103,45 +125,54 @@ impl SortedKeys {
     }
 
     pub(super) fn key(&self, at: usize) -> Vec<u8> {
-        let mut key = Vec::with_capacity(self.prefix.len() + self.spans[at].len as usize);
-        self.read(at, &mut key);
-        key
+        [self.prefix(), self.rest(at)].concat()
     }
 
-    /// Inserts `key` at the place that [`SortedKeys::search`] gave.
+    /// Inserts `key` at the place that [`SortedKeys::search`] gave. There must be room.
     pub(super) fn insert(&mut self, at: usize, key: &[u8]) {
-        if self.heads.is_empty() {
-            self.prefix = key.to_vec();
+        assert!(self.len < CAPACITY, "more keys than a node holds");
+        if self.len == 0 {
+            *self = SortedKeys {
+                prefix_len: key.len(),
+                bytes: key.to_vec(),
+                ..SortedKeys::default()
+            };
         }
-        let common = common_len(&self.prefix, key);
-        if common < self.prefix.len() {
-            *self = self.rebuilt(0..self.len(), common);
+        let common = common_len(self.prefix(), key);
+        if common < self.prefix_len {
+            *self = self.rebuilt(0..self.len, common);
         }
         let rest = &key[common..];
         if self.bytes.capacity() - self.bytes.len() < rest.len() {
+            // In small steps: doubling would leave a third of all memory unused.
             self.bytes.reserve_exact(rest.len().max(self.bytes.len() / 8));
         }
-        grow(&mut self.heads);
-        grow(&mut self.spans);
         // Keys come from requests, whose size is limited far below this.
         let offset = u32::try_from(self.bytes.len()).expect("keys of a node exceed 4 GiB");
         let len = u32::try_from(rest.len()).expect("key exceeds 4 GiB");
         self.bytes.extend_from_slice(rest);
-        self.heads.insert(at, head(rest));
-        self.spans.insert(at, Span { offset, len });
+        self.heads.copy_within(at..self.len, at + 1);
+        self.spans.copy_within(at..self.len, at + 1);
+        self.heads[at] = head(rest);
+        self.spans[at] = Span { offset, len };
+        self.len += 1;
     }
 
     pub(super) fn remove(&mut self, at: usize) {
-        self.heads.remove(at);
-        self.garbage += self.spans.remove(at).len as usize;
+        assert!(at < self.len, "no such key in the node");
+        self.garbage += self.spans[at].len as usize;
+        self.heads.copy_within(at + 1..self.len, at);
+        self.spans.copy_within(at + 1..self.len, at);
+        self.len -= 1;
+        self.heads[self.len] = u64::MAX;
         if self.garbage * 2 > self.bytes.len() {
-            *self = self.tight(0..self.len());
+            *self = self.tight(0..self.len);
         }
     }
 
     /// Splits off the keys from `at` on; both halves get the longest prefix they can.
     pub(super) fn split_off(&mut self, at: usize) -> SortedKeys {
-        let right = self.tight(at..self.len());
+        let right = self.tight(at..self.len);
         *self = self.tight(0..at);
         right
     }
@@ -149,8 +180,8 @@ impl SortedKeys {
     /// Appends all of `right`, whose keys are above all of these.
     pub(super) fn append(&mut self, right: &SortedKeys) {
         let mut scratch = Vec::new();
-        right.visit(0..right.len(), &mut scratch, |_, key| {
-            self.insert(self.len(), key);
+        right.visit(0..right.len, &mut scratch, |_, key| {
+            self.insert(self.len, key);
             true
         });
     }
@@ -161,37 +192,33 @@ impl SortedKeys {
             return SortedKeys::default();
         }
         let more = common_len(self.rest(range.start), self.rest(range.end - 1));
-        let prefix_len = self.prefix.len() + more;
-        self.rebuilt(range, prefix_len)
+        self.rebuilt(range, self.prefix_len + more)
     }
 
     /// A copy of `range` with a prefix of `prefix_len` bytes, which the keys must share.
     fn rebuilt(&self, range: Range<usize>, prefix_len: usize) -> SortedKeys {
-        let mut prefix = Vec::with_capacity(prefix_len);
-        prefix.extend_from_slice(&self.prefix[..self.prefix.len().min(prefix_len)]);
-        let cut = prefix_len.saturating_sub(self.prefix.len());
-        if cut > 0 {
-            prefix.extend_from_slice(&self.rest(range.start)[..cut]);
-        }
-        let back = &self.prefix[prefix_len.min(self.prefix.len())..];
-        let size = self.spans[range.clone()].iter().map(|s| s.len as usize + back.len() - cut).sum();
+        // Bytes that go from the rests to the prefix, or from the prefix to the rests.
+        let cut = prefix_len.saturating_sub(self.prefix_len);
+        let back = &self.prefix()[prefix_len.min(self.prefix_len)..];
+        let rests: usize = self.spans[range.clone()].iter().map(|s| s.len as usize + back.len() - cut).sum();
         let mut new = SortedKeys {
-            prefix,
-            heads: Vec::with_capacity(range.len() + 1),
-            spans: Vec::with_capacity(range.len() + 1),
-            bytes: Vec::with_capacity(size),
-            garbage: 0,
+            len: range.len(),
+            prefix_len,
+            bytes: Vec::with_capacity(prefix_len + rests),
+            ..SortedKeys::default()
         };
-        for at in range {
+        new.bytes.extend_from_slice(&self.prefix()[..prefix_len.min(self.prefix_len)]);
+        new.bytes.extend_from_slice(&self.rest(range.start)[..cut]);
+        for (to, from) in range.enumerate() {
             let offset = new.bytes.len();
             new.bytes.extend_from_slice(back);
-            new.bytes.extend_from_slice(&self.rest(at)[cut..]);
+            new.bytes.extend_from_slice(&self.rest(from)[cut..]);
             let rest = &new.bytes[offset..];
-            new.heads.push(head(rest));
-            new.spans.push(Span {
+            new.heads[to] = head(rest);
+            new.spans[to] = Span {
                 offset: offset as u32,
                 len: rest.len() as u32,
-            });
+            };
         }
         new
     }
@@ -221,6 +248,8 @@ mod tests {
             b"/registry/pods/b\0\0\0\0\0\0\0\0\0".to_vec(),
             b"\xff".to_vec(),
             b"\xff\xff".to_vec(),
+            vec![0xff; 8],
+            vec![0xff; 9],
         ];
         for key in model.iter().rev() {
             let at = keys.search(key).unwrap_err();
@@ -232,6 +261,7 @@ mod tests {
             assert_eq!(&keys.key(i), key);
         }
         assert_eq!(keys.search(b"/registry/pods/aa"), Err(4));
+        assert_eq!(keys.search(&[0xff; 10]), Err(12));
         let right = keys.split_off(3);
         assert_eq!(keys.len(), 3);
         assert_eq!(right.search(b"/registry/pods/b"), Ok(2));

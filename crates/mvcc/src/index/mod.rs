@@ -17,7 +17,7 @@ use api::Revision;
 use parking_lot::RwLock;
 
 use recent::Recent;
-use tree::{Tree, Walk};
+use tree::{Tree, Visit, Walk};
 use versions::Versions;
 
 /// Keys that a walk handles before it lets go of the lock.
@@ -180,7 +180,7 @@ impl KeyIndex {
             return usize::from(found.is_some());
         }
         let mut visited = 0;
-        self.walk(range, Some(at), &mut |key, versions| {
+        self.walk_keys(range, Some(at), &mut |key, versions| {
             let Some(found) = versions.get(at) else { return true };
             visited += 1;
             visit(key, found).is_continue() && visited != limit
@@ -188,20 +188,47 @@ impl KeyIndex {
         visited
     }
 
+    /// As [`KeyIndex::range`], without the keys, which need not be put together then: for those who fetch the values anyway.
+    pub fn revisions(&self, range: KeyRange<'_>, at: i64, limit: usize, visit: &mut dyn FnMut(KeyRevision) -> ControlFlow<()>) -> usize {
+        if range.until == Until::Single {
+            return self.range(range, at, limit, &mut |_, found| visit(found));
+        }
+        let mut visited = 0;
+        self.walk(range, Some(at), |versions| {
+            let Some(found) = versions.get(at) else { return true };
+            visited += 1;
+            visit(found).is_continue() && visited != limit
+        });
+        visited
+    }
+
     /// Visits the versions of all keys of a range, slice by slice. `at`: keys that do not live then need not be visited.
-    fn walk(&self, range: KeyRange<'_>, at: Option<i64>, visit: &mut dyn FnMut(&[u8], &Versions) -> bool) {
+    fn walk(&self, range: KeyRange<'_>, at: Option<i64>, mut visit: impl FnMut(&Versions) -> bool) {
+        self.walk_slices(range, at, |state, from, end, live_only| {
+            state.tree.visit(from, end, live_only, SLICE_KEYS, Visit::Versions(&mut visit))
+        });
+    }
+
+    /// The same with the keys.
+    fn walk_keys(&self, range: KeyRange<'_>, at: Option<i64>, visit: &mut dyn FnMut(&[u8], &Versions) -> bool) {
+        self.walk_slices(range, at, |state, from, end, live_only| {
+            state.tree.visit(from, end, live_only, SLICE_KEYS, Visit::Keys(visit))
+        });
+    }
+
+    fn walk_slices(&self, range: KeyRange<'_>, at: Option<i64>, mut slice: impl FnMut(&State, &[u8], Option<&[u8]>, bool) -> Walk) {
         let end = match range.until {
             Until::Single => unreachable!("single keys are looked up"),
             Until::Before(end) if end <= range.from => return,
             Until::Before(end) => Some(end),
             Until::Unbounded => None,
         };
-        let mut from = range.from.to_vec();
+        let mut from = std::borrow::Cow::Borrowed(range.from);
         loop {
             let state = self.state.read();
             let live_only = at.is_some_and(|at| at >= state.newest);
-            match state.tree.visit(&from, end, live_only, SLICE_KEYS, visit) {
-                Walk::From(next) => from = next,
+            match slice(&state, &from, end, live_only) {
+                Walk::From(next) => from = next.into(),
                 Walk::Done | Walk::Stopped => return,
             }
         }
@@ -220,7 +247,7 @@ impl KeyIndex {
                 return newest.checked_add_signed(-gained).expect("more keys born than live");
             }
         }
-        self.range(range, at, 0, &mut |_, _| ControlFlow::Continue(())) as u64
+        self.revisions(range, at, 0, &mut |_| ControlFlow::Continue(())) as u64
     }
 
     /// Revisions of the key from main revision `from` on; of several in one main revision the last.
@@ -257,7 +284,7 @@ impl KeyIndex {
     /// What HashKV at `revision` keeps: as a compaction would, but without closing tombstones (data-dir.md 6.5). Changes nothing.
     pub fn keep(&self, revision: i64) -> KeepSet {
         let mut sorted = Vec::new();
-        self.walk(ALL, None, &mut |_, versions| {
+        self.walk(ALL, None, |versions| {
             sorted.extend(versions.keep(revision));
             true
         });
@@ -310,7 +337,7 @@ impl KeyIndex {
     /// Same keys with the same histories. For tests and checks; nothing may change meanwhile.
     pub fn equal(&self, other: &KeyIndex) -> bool {
         let mut same = self.len() == other.len();
-        self.walk(ALL, None, &mut |key, versions| {
+        self.walk_keys(ALL, None, &mut |key, versions| {
             same = same && other.state.read().tree.get(key).is_some_and(|others| versions.equal(others));
             same
         });

@@ -206,6 +206,12 @@ proptest! {
                     let limit = usize::from(limit);
                     let expected = if limit == 0 { &all[..] } else { &all[..all.len().min(limit)] };
                     prop_assert_eq!(&collect(&index, range, at, limit)[..], expected);
+                    let mut revisions = Vec::new();
+                    index.revisions(range, at, limit, &mut |found| {
+                        revisions.push(found);
+                        ControlFlow::Continue(())
+                    });
+                    prop_assert!(revisions.iter().eq(expected.iter().map(|(_, found)| found)));
                     prop_assert_eq!(index.get(&from, at), model.keys.get(&from).and_then(|m| m.get(at)));
                 }
                 Act::Keep(choice) => {

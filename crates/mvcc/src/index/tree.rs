@@ -6,12 +6,12 @@
 
 use api::Revision;
 
-use super::keys::{SortedKeys, separator};
+use super::keys::{CAPACITY, SortedKeys, separator};
 use super::versions::Versions;
 use super::{Entered, NoSuchKey, Until};
 
-/// Most keys in a leaf, and most children of an inner node.
-const WIDTH: usize = 64;
+/// Most keys in a leaf, and most children of an inner node, after a change; during one there is one more.
+const WIDTH: usize = CAPACITY - 1;
 /// Neighbours that together are no larger than this are merged when compaction passes.
 const MERGED: usize = WIDTH * 3 / 4;
 
@@ -25,19 +25,21 @@ pub(super) struct Tree {
 struct Child {
     /// Live keys below.
     live: u64,
-    node: Box<Node>,
+    node: Node,
 }
 
 #[derive(Debug)]
 enum Node {
-    Leaf(Leaf),
-    Inner(Inner),
+    Leaf(Box<Leaf>),
+    Inner(Box<Inner>),
 }
 
-#[derive(Debug, Default)]
+/// Keys and their versions stand side by side in one piece of memory: a lookup in a large index is as slow as the number of pages it touches.
+#[derive(Debug)]
 struct Leaf {
     keys: SortedKeys,
-    versions: Vec<Versions>,
+    /// As many as there are keys; the rest is vacant.
+    versions: [Versions; CAPACITY],
 }
 
 /// `children[i]` holds the keys from `separators[i - 1]` up to, but without, `separators[i]`.
@@ -74,7 +76,7 @@ impl Default for Tree {
         Tree {
             root: Child {
                 live: 0,
-                node: Box::new(Node::Leaf(Leaf::default())),
+                node: Node::Leaf(Box::default()),
             },
             len: 0,
         }
@@ -91,7 +93,7 @@ impl Tree {
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&Versions> {
-        let mut node = &*self.root.node;
+        let mut node = &self.root.node;
         loop {
             match node {
                 Node::Inner(inner) => node = &inner.children[inner.child_of(key)].node,
@@ -135,7 +137,7 @@ impl Tree {
             };
             self.root = Child {
                 live,
-                node: Box::new(Node::Inner(inner)),
+                node: Node::Inner(Box::new(inner)),
             };
         }
         mend.result
@@ -152,14 +154,7 @@ impl Tree {
     }
 
     /// Visits keys from `from` on until `end`, about `budget` of them. `live_only` passes over subtrees without live keys.
-    pub(super) fn visit(
-        &self,
-        from: &[u8],
-        end: Option<&[u8]>,
-        live_only: bool,
-        budget: usize,
-        visit: &mut dyn FnMut(&[u8], &Versions) -> bool,
-    ) -> Walk {
+    pub(super) fn visit(&self, from: &[u8], end: Option<&[u8]>, live_only: bool, budget: usize, visit: Visit<'_>) -> Walk {
         let mut visitor = Visitor {
             end,
             live_only,
@@ -180,7 +175,7 @@ impl Tree {
         };
         let walk = self.root.compact(Some(from), &mut compactor);
         self.len -= compactor.removed;
-        while let Node::Inner(inner) = &mut *self.root.node {
+        while let Node::Inner(inner) = &mut self.root.node {
             match inner.children.len() {
                 0 => *self = Tree::default(),
                 1 => self.root = inner.children.remove(0),
@@ -196,7 +191,13 @@ struct Visitor<'a> {
     live_only: bool,
     left: usize,
     scratch: Vec<u8>,
-    visit: &'a mut dyn FnMut(&[u8], &Versions) -> bool,
+    visit: Visit<'a>,
+}
+
+/// What a walk calls for every key: with the key put together, or, cheaper, without it.
+pub(super) enum Visit<'a> {
+    Keys(&'a mut dyn FnMut(&[u8], &Versions) -> bool),
+    Versions(&'a mut dyn FnMut(&Versions) -> bool),
 }
 
 struct Compactor<'a> {
@@ -208,7 +209,7 @@ struct Compactor<'a> {
 
 impl Child {
     fn change<T>(&mut self, key: &[u8], act: &mut Act<'_, T>) -> Mend<T> {
-        let mut mend = match &mut *self.node {
+        let mut mend = match &mut self.node {
             Node::Leaf(leaf) => leaf.change(key, act),
             Node::Inner(inner) => inner.change(key, act),
         };
@@ -224,10 +225,10 @@ impl Child {
         if from.is_none() && end.is_none() {
             return self.live;
         }
-        match &*self.node {
+        match &self.node {
             Node::Leaf(leaf) => {
                 let range = leaf.between(from, end);
-                leaf.versions[range].iter().filter(|v| v.live()).count() as u64
+                leaf.versions()[range].iter().filter(|v| v.live()).count() as u64
             }
             Node::Inner(inner) => {
                 let first = from.map_or(0, |key| inner.child_of(key));
@@ -242,7 +243,7 @@ impl Child {
     }
 
     fn visit(&self, from: Option<&[u8]>, visitor: &mut Visitor<'_>) -> Walk {
-        match &*self.node {
+        match &self.node {
             Node::Leaf(leaf) => leaf.visit(from, visitor),
             Node::Inner(inner) => {
                 let first = from.map_or(0, |key| inner.child_of(key));
@@ -267,7 +268,7 @@ impl Child {
     }
 
     fn compact(&mut self, from: Option<&[u8]>, compactor: &mut Compactor<'_>) -> Walk {
-        let inner = match &mut *self.node {
+        let inner = match &mut self.node {
             Node::Leaf(leaf) => {
                 leaf.compact(from, compactor);
                 return Walk::Done;
@@ -296,20 +297,33 @@ impl Child {
 impl Node {
     fn counted(&self) -> u64 {
         match self {
-            Node::Leaf(leaf) => leaf.versions.iter().filter(|v| v.live()).count() as u64,
+            Node::Leaf(leaf) => leaf.versions().iter().filter(|v| v.live()).count() as u64,
             Node::Inner(inner) => inner.children.iter().map(|child| child.live).sum(),
         }
     }
 
     fn width(&self) -> usize {
         match self {
-            Node::Leaf(leaf) => leaf.versions.len(),
+            Node::Leaf(leaf) => leaf.keys.len(),
             Node::Inner(inner) => inner.children.len(),
         }
     }
 }
 
+impl Default for Leaf {
+    fn default() -> Leaf {
+        Leaf {
+            keys: SortedKeys::default(),
+            versions: [Versions::VACANT; CAPACITY],
+        }
+    }
+}
+
 impl Leaf {
+    fn versions(&self) -> &[Versions] {
+        &self.versions[..self.keys.len()]
+    }
+
     fn change<T>(&mut self, key: &[u8], act: &mut Act<'_, T>) -> Mend<T> {
         let at = match self.keys.search(key) {
             Ok(at) => {
@@ -337,11 +351,10 @@ impl Leaf {
         };
         let live = i64::from(versions.live());
         self.keys.insert(at, key);
-        if self.versions.len() == self.versions.capacity() {
-            self.versions.reserve_exact(8);
-        }
-        self.versions.insert(at, versions);
-        let split = (self.versions.len() > WIDTH).then(|| self.split(at));
+        let len = self.keys.len();
+        self.versions[at..len].rotate_right(1);
+        self.versions[at] = versions;
+        let split = (len > WIDTH).then(|| self.split(at));
         Mend {
             result,
             live,
@@ -352,17 +365,19 @@ impl Leaf {
 
     /// Splits in the middle, or, when keys come in ascending order, so that this leaf stays full.
     fn split(&mut self, inserted: usize) -> (Vec<u8>, Child) {
-        let len = self.versions.len();
+        let len = self.keys.len();
         let middle = if inserted + 1 == len { len - 1 } else { len / 2 };
         let separator = separator(&self.keys.key(middle - 1), &self.keys.key(middle)).to_vec();
-        let keys = self.keys.split_off(middle);
-        let versions = self.versions.split_off(middle);
-        self.versions.shrink_to_fit();
+        let mut right = Box::new(Leaf {
+            keys: self.keys.split_off(middle),
+            ..Leaf::default()
+        });
+        self.versions[middle..len].swap_with_slice(&mut right.versions[..len - middle]);
         (
             separator,
             Child {
                 live: 0,
-                node: Box::new(Node::Leaf(Leaf { keys, versions })),
+                node: Node::Leaf(right),
             },
         )
     }
@@ -370,15 +385,18 @@ impl Leaf {
     fn between(&self, from: Option<&[u8]>, end: Option<&[u8]>) -> std::ops::Range<usize> {
         let place = |key| self.keys.search(key).unwrap_or_else(|at| at);
         let start = from.map_or(0, place);
-        start..end.map_or(self.versions.len(), place).max(start)
+        start..end.map_or(self.keys.len(), place).max(start)
     }
 
     fn visit(&self, from: Option<&[u8]>, visitor: &mut Visitor<'_>) -> Walk {
         let range = self.between(from, visitor.end);
-        let at_end = range.end < self.versions.len();
+        let at_end = range.end < self.keys.len();
         visitor.left = visitor.left.saturating_sub(range.len());
         let Visitor { scratch, visit, .. } = visitor;
-        let whole = self.keys.visit(range, scratch, |at, key| visit(key, &self.versions[at]));
+        let whole = match visit {
+            Visit::Keys(visit) => self.keys.visit(range, scratch, |at, key| visit(key, &self.versions[at])),
+            Visit::Versions(visit) => self.versions[range].iter().all(visit),
+        };
         match (whole, at_end) {
             // The range ends within this leaf: nothing to the right is of interest.
             (false, _) | (true, true) => Walk::Stopped,
@@ -387,18 +405,19 @@ impl Leaf {
     }
 
     fn compact(&mut self, from: Option<&[u8]>, compactor: &mut Compactor<'_>) {
-        compactor.left = compactor.left.saturating_sub(self.versions.len());
+        compactor.left = compactor.left.saturating_sub(self.keys.len());
         // What is below was compacted before the leaf was merged or split.
         let mut at = self.between(from, None).start;
-        while at < self.versions.len() {
+        while at < self.keys.len() {
             let live = self.versions[at].live();
             if self.versions[at].compact(compactor.at, compactor.kept) {
                 at += 1;
                 continue;
             }
             assert!(!live, "compaction removes a live key");
-            self.versions.remove(at);
+            self.versions[at..self.keys.len()].rotate_left(1);
             self.keys.remove(at);
+            self.versions[self.keys.len()] = Versions::VACANT;
             compactor.removed += 1;
         }
     }
@@ -439,7 +458,7 @@ impl Inner {
             separator,
             Child {
                 live: 0,
-                node: Box::new(Node::Inner(Inner { separators, children })),
+                node: Node::Inner(Box::new(Inner { separators, children })),
             },
         )
     }
@@ -470,10 +489,11 @@ impl Inner {
         let separator = self.separators.key(at);
         self.separators.remove(at);
         self.children[at].live += right.live;
-        match (&mut *self.children[at].node, *right.node) {
-            (Node::Leaf(left), Node::Leaf(right)) => {
+        match (&mut self.children[at].node, right.node) {
+            (Node::Leaf(left), Node::Leaf(mut right)) => {
+                let (len, more) = (left.keys.len(), right.keys.len());
                 left.keys.append(&right.keys);
-                left.versions.extend(right.versions);
+                left.versions[len..len + more].swap_with_slice(&mut right.versions[..more]);
             }
             (Node::Inner(left), Node::Inner(right)) => {
                 left.separators.insert(left.separators.len(), &separator);
@@ -491,10 +511,9 @@ impl Tree {
     pub(super) fn check(&self) {
         fn walk(child: &Child, low: Option<&[u8]>, high: Option<&[u8]>, depth: usize, depths: &mut Vec<usize>) -> usize {
             assert_eq!(child.live, child.node.counted());
-            match &*child.node {
+            match &child.node {
                 Node::Leaf(leaf) => {
                     depths.push(depth);
-                    assert_eq!(leaf.keys.len(), leaf.versions.len());
                     for at in 0..leaf.keys.len() {
                         let key = leaf.keys.key(at);
                         assert!(low.is_none_or(|low| *low <= *key) && high.is_none_or(|high| *key < *high));

@@ -85,6 +85,16 @@ impl PartialEq for Life {
 impl Eq for Life {}
 
 impl Versions {
+    /// Stands where no key is.
+    pub(super) const VACANT: Versions = Versions::Inline {
+        count: 1,
+        closed: true,
+        version: 0,
+        created_back: 0,
+        newest: Packed { high: 0, low: 0, sub: 0 },
+        older: [Back { main: 0, sub: 0 }; 2],
+    };
+
     /// A key's first put.
     pub(super) fn first(revision: Revision) -> Versions {
         let newest = Packed::new(revision);
