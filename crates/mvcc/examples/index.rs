@@ -49,16 +49,10 @@ fn main() {
     let before = resident_bytes();
     let index = KeyIndex::new();
     let begun = processor_nanos();
-    for (n, key) in keys.iter().enumerate() {
-        index.restore(
-            key,
-            Revision::new(n as i64 + 2, 0),
-            Stored::Put {
-                created: n as i64 + 2,
-                version: 1,
-            },
-        );
-    }
+    index.restore(&mut keys.iter().enumerate().map(|(n, key)| {
+        let main = n as i64 + 2;
+        (key.as_slice(), Revision::new(main, 0), Stored::Put { created: main, version: 1 })
+    }));
     report("restore", begun, count);
     println!(
         "{:30} {:7.1} bytes a key",

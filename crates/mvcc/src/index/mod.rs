@@ -292,25 +292,28 @@ impl KeyIndex {
         KeepSet { sorted }
     }
 
-    /// Enters one entry of the `key` bucket, as a restart reads it: in the order of the bucket, into an index that was empty.
+    /// Enters what a restart reads from the `key` bucket, in the order of the bucket, into an index that was empty.
     /// A tombstone of a key that is deleted already is ignored, as etcd does.
-    pub fn restore(&self, key: &[u8], revision: Revision, stored: Stored) {
+    pub fn restore(&self, entries: &mut dyn Iterator<Item = (&[u8], Revision, Stored)>) {
         let mut state = self.state.write();
-        state.newest = state.newest.max(revision.main);
-        state.recent.begin(revision.main);
-        state.tree.change(key, &mut |versions| match (versions, stored) {
-            (Some(versions), Stored::Put { .. }) => {
-                versions.put(revision);
-                ((), None)
-            }
-            (Some(versions), Stored::Tombstone) => {
-                let _ = versions.tombstone(revision);
-                ((), None)
-            }
-            (None, Stored::Put { created, version }) => ((), Some(Versions::restored(revision, created, version, false))),
-            // The life it ended is compacted.
-            (None, Stored::Tombstone) => ((), Some(Versions::restored(revision, 0, 1, true))),
-        });
+        for (key, revision, stored) in entries {
+            state.newest = state.newest.max(revision.main);
+            state.tree.change(key, &mut |versions| match (versions, stored) {
+                (Some(versions), Stored::Put { .. }) => {
+                    versions.put(revision);
+                    ((), None)
+                }
+                (Some(versions), Stored::Tombstone) => {
+                    let _ = versions.tombstone(revision);
+                    ((), None)
+                }
+                (None, Stored::Put { created, version }) => ((), Some(Versions::restored(revision, created, version, false))),
+                // The life it ended is compacted.
+                (None, Stored::Tombstone) => ((), Some(Versions::restored(revision, 0, 1, true))),
+            });
+        }
+        let newest = state.newest;
+        state.recent.begin(newest);
     }
 
     /// Forgets everything (before a restore from a snapshot).

@@ -252,9 +252,7 @@ fn restored(model: &Model) -> KeyIndex {
         }
     }
     let index = KeyIndex::new();
-    for (revision, (key, stored)) in entries {
-        index.restore(&key, revision, stored);
-    }
+    index.restore(&mut entries.iter().map(|(revision, (key, stored))| (key.as_slice(), *revision, *stored)));
     index
 }
 
@@ -363,18 +361,21 @@ fn ends_of_ranges() {
 #[test]
 fn what_a_restart_may_find() {
     let index = KeyIndex::new();
-    // A value lost its bytes to a revision bump: key "" (data-dir.md 6.2).
-    index.restore(b"", Revision::new(3, 0), Stored::Put { created: 0, version: 0 });
-    index.restore(b"gone", Revision::new(4, 0), Stored::Tombstone);
-    index.restore(b"gone", Revision::new(5, 0), Stored::Tombstone);
-    index.restore(
-        b"kept",
-        Revision::new(9, 2),
-        Stored::Put {
-            created: 6,
-            version: 5_000_000_000,
-        },
-    );
+    let entries: [(&[u8], Revision, Stored); 4] = [
+        // A value lost its bytes to a revision bump: key "" (data-dir.md 6.2).
+        (b"", Revision::new(3, 0), Stored::Put { created: 0, version: 0 }),
+        (b"gone", Revision::new(4, 0), Stored::Tombstone),
+        (b"gone", Revision::new(5, 0), Stored::Tombstone),
+        (
+            b"kept",
+            Revision::new(9, 2),
+            Stored::Put {
+                created: 6,
+                version: 5_000_000_000,
+            },
+        ),
+    ];
+    index.restore(&mut entries.into_iter());
     assert_eq!(
         index.get(b"kept", 9),
         Some(KeyRevision {

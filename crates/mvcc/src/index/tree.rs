@@ -186,12 +186,12 @@ impl Tree {
     }
 }
 
-struct Visitor<'a> {
+struct Visitor<'a, 'v> {
     end: Option<&'a [u8]>,
     live_only: bool,
     left: usize,
     scratch: Vec<u8>,
-    visit: Visit<'a>,
+    visit: Visit<'v>,
 }
 
 /// What a walk calls for every key: with the key put together, or, cheaper, without it.
@@ -242,7 +242,7 @@ impl Child {
         }
     }
 
-    fn visit(&self, from: Option<&[u8]>, visitor: &mut Visitor<'_>) -> Walk {
+    fn visit(&self, from: Option<&[u8]>, visitor: &mut Visitor<'_, '_>) -> Walk {
         match &self.node {
             Node::Leaf(leaf) => leaf.visit(from, visitor),
             Node::Inner(inner) => {
@@ -388,7 +388,7 @@ impl Leaf {
         start..end.map_or(self.keys.len(), place).max(start)
     }
 
-    fn visit(&self, from: Option<&[u8]>, visitor: &mut Visitor<'_>) -> Walk {
+    fn visit(&self, from: Option<&[u8]>, visitor: &mut Visitor<'_, '_>) -> Walk {
         let range = self.between(from, visitor.end);
         let at_end = range.end < self.keys.len();
         visitor.left = visitor.left.saturating_sub(range.len());
