@@ -152,7 +152,10 @@ fn in_order_of_writing(mut membership: Membership, store: &Value) -> Membership 
     membership
 }
 
-fn expected_membership(store: &Value) -> (BTreeMap<u64, (Value, Value)>, Vec<u64>, Option<String>) {
+/// By id, the parsed `raftAttributes` and `attributes`.
+type Members = BTreeMap<u64, (Value, Value)>;
+
+fn expected_membership(store: &Value) -> (Members, Vec<u64>, Option<String>) {
     let cluster = &store["Root"]["Children"]["0"]["Children"];
     let parsed = |node: &Value| {
         node["Value"]

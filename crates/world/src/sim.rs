@@ -35,7 +35,7 @@ pub const SECTOR: u64 = 512;
 /// What goes wrong at a chosen call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The call fails with this `errno`. A failed write has written its first half; a failed sync has made nothing durable, and
+    /// The call fails with this `errno`. A failed write has written its first half, in whole sectors; a failed sync has made nothing durable, and
     /// later syncs of that file or folder succeed without making anything durable, as Linux does after a write-back error.
     Errno(i32),
     /// The power goes: the call's change may or may not have happened, a sync has not, and every later call fails.

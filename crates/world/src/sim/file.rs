@@ -303,9 +303,15 @@ impl DiskFile for SimFile {
                 room = usize::try_from(allowed.saturating_sub(offset)).unwrap_or(usize::MAX);
             }
         }
-        let part = match verdict {
-            Verdict::Go | Verdict::Cut => room,
-            Verdict::Fail(_) => room.min(buf.len() / 2),
+        if let Verdict::Fail(_) = verdict {
+            room = room.min(buf.len() / 2);
+        }
+        // Linux gives up between two pages, never in the middle of a sector.
+        let stop = (offset + room as u64) / SECTOR * SECTOR;
+        let part = if room == buf.len() {
+            room
+        } else {
+            usize::try_from(stop.saturating_sub(offset)).unwrap_or(0)
         };
         self.node.write(&buf[..part], offset);
         state.used += self.node.len() - len;

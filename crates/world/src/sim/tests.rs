@@ -146,15 +146,15 @@ fn touching_a_map_beyond_the_file_is_caught() {
 #[test]
 fn space_runs_out() {
     let disk = SimDisk::new();
-    disk.set_free_bytes(Some(100));
-    let a = file(&disk, "/a", &[1; 60]);
-    let error = a.write_at(&[2; 60], 60).unwrap_err();
+    disk.set_free_bytes(Some(1100));
+    let a = file(&disk, "/a", &[1; 600]);
+    let error = a.write_at(&[2; 600], 600).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(ENOSPC));
-    assert_eq!(a.len().unwrap(), 100);
-    a.write_at(&[3; 100], 0).unwrap();
+    assert_eq!(a.len().unwrap(), 1024, "whole sectors");
+    a.write_at(&[3; 1100], 0).unwrap();
     a.set_len(0).unwrap();
-    a.write_at(&[3; 100], 0).unwrap();
-    assert!(a.set_len(101).is_err());
+    a.write_at(&[3; 1100], 0).unwrap();
+    assert!(a.set_len(1101).is_err());
 }
 
 #[test]
