@@ -65,6 +65,40 @@ fn every_call_may_be_the_last() {
     }
 }
 
+/// A killed process may leave names and records that were never synced. The next one reads them, so it must make them durable before
+/// anything is built on them.
+#[test]
+fn what_a_killed_process_left_is_made_durable() {
+    for seed in 400..406 {
+        let (segment_bytes, history) = plan(seed);
+        let whole = SimDisk::new();
+        let _ = play(&whole, segment_bytes, &history);
+        for call in 1..=whole.calls() {
+            println!("seed {seed}, segments of {segment_bytes}, killed at call {call}");
+            let disk = SimDisk::new();
+            disk.fault_at(call, Fault::Kill);
+            let (run, _) = play(&disk, segment_bytes, &history);
+            let next = disk.kill();
+            let mut second = recover(&next, &run.model);
+            if second.log.is_none() {
+                continue;
+            }
+            let _ = recover(&next.crash_losing_all(), &second.model);
+            second
+                .step(&Step::Append {
+                    entries: 1,
+                    back: 0,
+                    size: 7,
+                    zeros: false,
+                    state: true,
+                })
+                .unwrap();
+            second.step(&Step::Sync).unwrap();
+            let _ = recover(&next.crash_losing_all(), &second.model);
+        }
+    }
+}
+
 #[test]
 fn every_call_may_fail() {
     for seed in 100..104 {
@@ -130,6 +164,41 @@ fn a_full_disk_stops_the_log_and_loses_nothing() {
         let _ = recover(&disk.kill(), &run.model);
         survive(&run, free, &history);
     }
+}
+
+/// What an earlier run left under the name of the next segment is not read as records.
+#[test]
+fn a_prepared_segment_left_over_is_emptied() {
+    let disk = SimDisk::new();
+    let mut run = Run::new(&disk, Model::new(1024));
+    run.start().unwrap();
+    for number in 0..2 {
+        let path = format!("{}/{number}.tmp", history::DIR);
+        disk.install_file(std::path::Path::new(&path), &[0xee; 5000]).unwrap();
+    }
+    for prepare in [false, true, false, true] {
+        for _ in 0..2 {
+            run.step(&Step::Append {
+                entries: 2,
+                back: 0,
+                size: 400,
+                zeros: false,
+                state: true,
+            })
+            .unwrap();
+            if prepare {
+                run.step(&Step::Prepare).unwrap();
+            }
+        }
+        run.step(&Step::Sync).unwrap();
+        let again = Run::new(&disk.crash_losing_all(), run.model.clone());
+        let opened = again.reopen().unwrap();
+        assert_eq!(opened.repaired, None);
+        assert_eq!(opened.entries, run.model.content(run.model.records.len()).entries);
+        let locked = again.reopen().err().unwrap();
+        assert!(matches!(locked, WalError::Locked { .. }), "{locked}");
+    }
+    assert!(wal::segments(&disk.dyn_disk(), std::path::Path::new(history::DIR)).unwrap().len() > 3);
 }
 
 fn any_step() -> impl Strategy<Value = Step> {

@@ -40,6 +40,9 @@ pub enum Fault {
     Errno(i32),
     /// The power goes: the call's change may or may not have happened, a sync has not, and every later call fails.
     PowerCut,
+    /// The process is killed: the call's change has happened, a sync has not, and every later call through this handle fails.
+    /// [`SimDisk::kill`] gives the handle for the next process.
+    Kill,
 }
 
 /// What a power cut looks like to the process.
@@ -82,7 +85,7 @@ enum Verdict {
     Go,
     /// Do the half of it and report this error.
     Fail(i32),
-    /// Do it, but it is not known to have happened; report that the power is off.
+    /// Do it, but nobody is left to be told.
     Cut,
 }
 
@@ -92,13 +95,9 @@ impl Verdict {
         match self {
             Verdict::Go => Ok(()),
             Verdict::Fail(errno) => Err(io::Error::from_raw_os_error(errno)),
-            Verdict::Cut => Err(power_is_off()),
+            Verdict::Cut => Err(io::Error::other("simulated disk: cut off in the middle of this call")),
         }
     }
-}
-
-fn power_is_off() -> io::Error {
-    io::Error::other("simulated disk: the power is off")
 }
 
 impl Default for SimDisk {
@@ -230,7 +229,7 @@ impl SimDisk {
     fn look(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = self.state.lock();
         if state.off {
-            return Err(power_is_off());
+            return Err(io::Error::other("simulated disk: the power is off"));
         }
         if state.life != self.life {
             return Err(io::Error::other("simulated disk: the process was killed"));
@@ -248,6 +247,10 @@ impl SimDisk {
             Some(Fault::Errno(errno)) => Verdict::Fail(errno),
             Some(Fault::PowerCut) => {
                 state.off = true;
+                Verdict::Cut
+            }
+            Some(Fault::Kill) => {
+                state.life += 1;
                 Verdict::Cut
             }
         };

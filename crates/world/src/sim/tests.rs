@@ -122,6 +122,18 @@ fn locks_belong_to_the_handle() {
 }
 
 #[test]
+fn a_killed_process_leaves_its_last_change_unsynced() {
+    let disk = SimDisk::new();
+    let a = file(&disk, "/a", b"x");
+    disk.fault_at(disk.calls() + 1, Fault::Kill);
+    assert!(disk.rename(p("/a"), p("/b")).is_err());
+    assert!(a.write_at(b"y", 0).is_err());
+    let next = disk.kill();
+    assert_eq!(next.read_file(p("/b")).unwrap(), b"x");
+    assert!(!next.is_off() && next.unsynced().len() == 4);
+}
+
+#[test]
 fn a_map_shows_later_writes_and_growth() {
     let disk = SimDisk::new();
     let a = file(&disk, "/a", &[1; 10]);
