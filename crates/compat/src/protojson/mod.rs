@@ -18,6 +18,7 @@ mod tests;
 
 pub use decode::{DecodeError, decode};
 pub use encode::{EncodeError, Escape, encode, encode_text};
+pub use scalar::base64_decode;
 pub use scan::{Next, ScanError, Value, Values};
 pub use table::{MessageType, Method, message, method};
 

@@ -96,7 +96,7 @@ pub(super) fn leading_number(text: &str) -> Option<&[u8]> {
 }
 
 /// Base64 in any of the forms that Go takes: standard or URL alphabet, padded, or unpadded when the length shows it.
-pub(super) fn base64_decode(text: &str) -> Option<Vec<u8>> {
+pub fn base64_decode(text: &str) -> Option<Vec<u8>> {
     let url = text.contains(['-', '_']);
     let padded = text.len().is_multiple_of(4);
     let mut symbols: Vec<u8> = text.bytes().filter(|b| !matches!(b, b'\r' | b'\n')).collect();

@@ -17,6 +17,7 @@ pub struct Body(Kind);
 
 enum Kind {
     Full(Option<Bytes>),
+    Chunked(Option<Bytes>),
     Chunks(mpsc::Receiver<Result<Bytes, BodyError>>),
     Foreign(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
 }
@@ -30,6 +31,11 @@ impl Body {
     pub fn full(bytes: impl Into<Bytes>) -> Body {
         let bytes = bytes.into();
         Body(Kind::Full((!bytes.is_empty()).then_some(bytes)))
+    }
+
+    /// Bytes whose length is not announced, as Go sends what outgrows its buffer.
+    pub fn chunked(bytes: impl Into<Bytes>) -> Body {
+        Body(Kind::Chunked(Some(bytes.into())))
     }
 
     /// A body of unknown length: ends when the sender is dropped. An error cuts the connection.
@@ -78,6 +84,7 @@ impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.0 {
             Kind::Full(_) => "Body::Full",
+            Kind::Chunked(_) => "Body::Chunked",
             Kind::Chunks(_) => "Body::Chunks",
             Kind::Foreign(_) => "Body::Foreign",
         })
@@ -90,7 +97,7 @@ impl http_body::Body for Body {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.0 {
-            Kind::Full(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Kind::Full(bytes) | Kind::Chunked(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             Kind::Chunks(receiver) => receiver.poll_recv(cx).map(|chunk| chunk.map(|c| c.map(Frame::data))),
             Kind::Foreign(body) => body.as_mut().poll_frame(cx),
         }
@@ -99,7 +106,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Full(bytes) => bytes.is_none(),
-            Kind::Chunks(_) => false,
+            Kind::Chunked(_) | Kind::Chunks(_) => false,
             Kind::Foreign(body) => body.is_end_stream(),
         }
     }
@@ -107,7 +114,7 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Kind::Chunks(_) => SizeHint::default(),
+            Kind::Chunked(_) | Kind::Chunks(_) => SizeHint::default(),
             Kind::Foreign(body) => body.size_hint(),
         }
     }

@@ -5,13 +5,17 @@
 //! gRPC message and hands them to the same entry as the gRPC transport. Never touches the store, never decodes a message into Rust types.
 
 mod access;
+mod answer;
 mod body;
 mod gateway;
 mod health;
 mod pages;
+#[cfg(test)]
+mod replay;
 mod routes;
 mod seam;
 pub mod serve;
+mod stream;
 mod timeout;
 
 pub use access::Access;
@@ -76,7 +80,6 @@ pub struct Peer {
 }
 
 /// The HTTP pages of one member.
-#[allow(dead_code)]
 pub struct Http {
     pub(crate) rpc: Arc<dyn Rpc>,
     pub(crate) pages: Arc<dyn Pages>,
