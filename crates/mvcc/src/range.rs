@@ -167,12 +167,17 @@ impl<'a> Reader<'a> {
     fn find(&self, range: KeyRange<'_>, at: i64, limit: usize, from_index: bool) -> Vec<Found> {
         let expected = if range.until == Until::Single { 1 } else { limit.min(10_000) };
         let mut all = Vec::with_capacity(expected);
+        if !from_index {
+            self.index.revisions(range, at, limit, &mut |at| {
+                all.push(Found { at, bytes: None });
+                ControlFlow::Continue(())
+            });
+            return all;
+        }
         let mut pack = Pack::default();
         self.index.range(range, at, limit, &mut |key, at| {
-            let bytes = from_index.then(|| {
-                pack.remaining = expected.saturating_sub(all.len());
-                pack.key_alone(key, &at)
-            });
+            pack.remaining = expected.saturating_sub(all.len());
+            let bytes = Some(pack.key_alone(key, &at));
             all.push(Found { at, bytes });
             ControlFlow::Continue(())
         });

@@ -79,11 +79,7 @@ fn compact_revision(view: &ReadView, name: &'static [u8]) -> Result<Option<i64>,
 }
 
 /// Enters everything that bucket `key` holds; gives the newest main revision.
-fn read_keys(
-    view: &ReadView,
-    index: &KeyIndex,
-    attach: &mut dyn FnMut(LeaseId, Bytes),
-) -> Result<Option<i64>, MvccError> {
+fn read_keys(view: &ReadView, index: &KeyIndex, attach: &mut dyn FnMut(LeaseId, Bytes)) -> Result<Option<i64>, MvccError> {
     let mut newest = None;
     // The lease of each live key that has one. Most have none, so only those are kept.
     let mut leases: HashMap<&[u8], i64> = HashMap::new();

@@ -67,7 +67,7 @@ fn holds(reader: &Reader<'_>, compare: &Compare) -> Result<bool, MvccError> {
     let (mut any, mut all) = (false, true);
     // Pairs are looked at afterwards: this is called under the index's lock.
     let mut pairs = Vec::new();
-    reader.index.range(range, reader.current, 0, &mut |_, at| {
+    reader.index.revisions(range, reader.current, 0, &mut |at| {
         any = true;
         if needs_pair {
             pairs.push(at.modified);

@@ -15,7 +15,9 @@ fn from_json<M: Message + Default>(kind: &str, json: &Value) -> M {
     let text = json.to_string();
     let mut values = protojson::Values::new(1 << 26);
     values.push(text.as_bytes());
-    let protojson::Next::Value(value) = values.next().unwrap() else { panic!("one value") };
+    let protojson::Next::Value(value) = values.next().unwrap() else {
+        panic!("one value")
+    };
     let message = protojson::message(&format!("etcdserverpb.{kind}")).unwrap();
     M::decode(&protojson::decode(message, value).unwrap()[..]).unwrap()
 }

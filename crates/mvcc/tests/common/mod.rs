@@ -26,7 +26,10 @@ impl LeaseSink for Lessor {
         self.keys.get(key).copied().map(LeaseId)
     }
     fn attach(&mut self, lease: LeaseId, key: &Bytes) {
-        self.leases.get_mut(&lease.0).expect("attached to a lease that exists").insert(key.clone());
+        self.leases
+            .get_mut(&lease.0)
+            .expect("attached to a lease that exists")
+            .insert(key.clone());
         self.keys.insert(key.clone(), lease.0);
     }
     fn detach(&mut self, lease: LeaseId, key: &[u8]) {
