@@ -14,7 +14,9 @@ use world::sim::SimDisk;
 const FIXTURES: [&str; 4] = ["3.5.33-clean", "3.7.1-clean", "3.7.1-alarm-nospace", "3.7.1-restored-bump"];
 
 fn data(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/fixtures/data-dirs").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/data/fixtures/data-dirs")
+        .join(name)
 }
 
 /// The file `member/snap/db` of a recorded data directory.
@@ -68,7 +70,10 @@ fn hashes() {
             let view = backend.view();
             assert_eq!(u64::from(view.hash().unwrap()), want["crc32c_db_hash_36_37"], "{name}");
             assert_eq!(backend.size(), want["size_high_water"].as_u64().unwrap(), "{name}");
-            assert_eq!(backend.consistent_index(), RaftIndex(want["meta"]["consistent_index"].as_u64().unwrap()));
+            assert_eq!(
+                backend.consistent_index(),
+                RaftIndex(want["meta"]["consistent_index"].as_u64().unwrap())
+            );
             for bucket in Bucket::ALL {
                 let count = entries(&view, bucket).len() as u64;
                 assert_eq!(count, want["bucket_key_counts"][bucket.title()], "{name} {bucket:?}");
@@ -123,7 +128,10 @@ fn versions() {
     assert_eq!(schema::set_storage_version(&mut batch, Some(v6), v6), Ok(false));
     assert_eq!(schema::set_storage_version(&mut batch, Some(v6), v5), Ok(true));
     assert_eq!(schema::set_storage_version(&mut batch, Some(v6), v7), Ok(true));
-    assert_eq!(schema::set_storage_version(&mut batch, None, v7), Err(schema::VersionError::Unknown));
+    assert_eq!(
+        schema::set_storage_version(&mut batch, None, v7),
+        Err(schema::VersionError::Unknown)
+    );
     assert_eq!(batch.operations(), 2);
 }
 

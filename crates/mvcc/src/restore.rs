@@ -38,7 +38,7 @@ pub(crate) fn restore(backend: Backend, attach: &mut dyn FnMut(LeaseId, Bytes)) 
     let scheduled = compact_revision(&view, schema::SCHEDULED_COMPACT)?;
     let finished = compact_revision(&view, schema::FINISHED_COMPACT)?;
     let index = KeyIndex::new();
-    let newest = read_keys(&view, &index, attach)?;
+    let newest = Entries::new(&view)?.read_into(&index, attach)?;
 
     let previous = finished.unwrap_or(-1);
     let unfinished = scheduled.filter(|to| *to > previous).map(|to| Unfinished { to, previous });
@@ -78,20 +78,44 @@ fn compact_revision(view: &ReadView, name: &'static [u8]) -> Result<Option<i64>,
     }
 }
 
-/// Enters everything that bucket `key` holds; gives the newest main revision.
-fn read_keys(view: &ReadView, index: &KeyIndex, attach: &mut dyn FnMut(LeaseId, Bytes)) -> Result<Option<i64>, MvccError> {
-    let mut newest = None;
-    // The lease of each live key that has one. Most have none, so only those are kept.
-    let mut leases: HashMap<&[u8], i64> = HashMap::new();
-    for entry in view.keys()?.entries()? {
-        let (key, value) = entry?;
+/// The entries of bucket `key` as the index wants them, taking note of the newest revision and of leases on the way.
+struct Entries<'v> {
+    entries: backend::Entries<'v>,
+    newest: Option<i64>,
+    /// The lease of each live key that has one. Most have none, so only those are kept.
+    leases: HashMap<&'v [u8], i64>,
+    error: Option<MvccError>,
+}
+
+impl<'v> Entries<'v> {
+    fn new(view: &'v ReadView) -> Result<Entries<'v>, MvccError> {
+        Ok(Entries {
+            entries: view.keys()?.entries()?,
+            newest: None,
+            leases: HashMap::new(),
+            error: None,
+        })
+    }
+
+    fn read_into(mut self, index: &KeyIndex, attach: &mut dyn FnMut(LeaseId, Bytes)) -> Result<Option<i64>, MvccError> {
+        index.restore(&mut self);
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        for (key, lease) in self.leases {
+            attach(LeaseId(lease), Bytes::copy_from_slice(key));
+        }
+        Ok(self.newest)
+    }
+
+    fn entry(&mut self, key: &'v [u8], value: &'v [u8]) -> Result<(&'v [u8], Revision, Stored), MvccError> {
         let at = RevisionKey::parse(key).ok_or_else(|| MvccError::NotARevision(key.to_vec()))?;
         let kv = Kv::parse(value).map_err(|_| MvccError::MalformedAt(at))?;
-        newest = Some(at.revision.main);
+        self.newest = Some(at.revision.main);
         if kv.lease != 0 && !at.tombstone {
-            leases.insert(kv.key, kv.lease);
-        } else if !leases.is_empty() {
-            leases.remove(kv.key);
+            self.leases.insert(kv.key, kv.lease);
+        } else if !self.leases.is_empty() {
+            self.leases.remove(kv.key);
         }
         let stored = if at.tombstone {
             Stored::Tombstone
@@ -101,10 +125,25 @@ fn read_keys(view: &ReadView, index: &KeyIndex, attach: &mut dyn FnMut(LeaseId, 
                 version: kv.version,
             }
         };
-        index.restore(kv.key, at.revision, stored);
+        Ok((kv.key, at.revision, stored))
     }
-    for (key, lease) in leases {
-        attach(LeaseId(lease), Bytes::copy_from_slice(key));
+}
+
+impl<'v> Iterator for Entries<'v> {
+    type Item = (&'v [u8], Revision, Stored);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let read = match self.entries.next()? {
+            Ok((key, value)) => self.entry(key, value),
+            Err(error) => Err(error.into()),
+        };
+        match read {
+            Ok(entry) => Some(entry),
+            Err(error) => {
+                // The index gets what came before; the caller throws it away.
+                self.error = Some(error);
+                None
+            }
+        }
     }
-    Ok(newest)
 }

@@ -56,7 +56,10 @@ fn base64(bytes: &[u8]) -> String {
     let message = compat::protojson::message("etcdserverpb.RangeRequest").unwrap();
     let bytes = prost::Message::encode_to_vec(&request);
     compat::protojson::encode(message, &bytes, compat::protojson::Escape::Plain, &mut out).unwrap();
-    serde_json::from_slice::<Value>(&out).unwrap()["key"].as_str().unwrap_or("").to_owned()
+    serde_json::from_slice::<Value>(&out).unwrap()["key"]
+        .as_str()
+        .unwrap_or("")
+        .to_owned()
 }
 
 fn everything() -> RangeRequest {
