@@ -151,16 +151,19 @@ impl Client {
             Ok(Err(error)) => return Err(failed(error.to_string())),
             Ok(Ok(io)) => io,
         };
-        let (connection, task) = http2::client::connect(io, http2::client::Options {
-            scheme: if endpoint.is_tls { "https" } else { "http" },
-            authority: endpoint.authority(),
-            user_agent: String::from(USER_AGENT),
-            max_receive_message_bytes: options.max_receive_message_bytes,
-            max_send_message_bytes: options.max_send_message_bytes,
-            keepalive_interval: options.keepalive_interval,
-            keepalive_timeout: options.keepalive_timeout,
-            ..http2::client::Options::default()
-        });
+        let (connection, task) = http2::client::connect(
+            io,
+            http2::client::Options {
+                scheme: if endpoint.is_tls { "https" } else { "http" },
+                authority: endpoint.authority(),
+                user_agent: String::from(USER_AGENT),
+                max_receive_message_bytes: options.max_receive_message_bytes,
+                max_send_message_bytes: options.max_send_message_bytes,
+                keepalive_interval: options.keepalive_interval,
+                keepalive_timeout: options.keepalive_timeout,
+                ..http2::client::Options::default()
+            },
+        );
         tokio::spawn(task);
         Ok(connection)
     }

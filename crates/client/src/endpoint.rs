@@ -105,7 +105,10 @@ mod tests {
             ("unix://localhost:2379", "unix://localhost:2379"),
             ("unixs:///run/etcd", "unixs:///run/etcd"),
         ] {
-            assert_eq!(text.parse::<Endpoint>().map(|endpoint| endpoint.to_string()), Ok(printed.to_string()));
+            assert_eq!(
+                text.parse::<Endpoint>().map(|endpoint| endpoint.to_string()),
+                Ok(printed.to_string())
+            );
         }
         assert!(matches!("ftp://x".parse::<Endpoint>(), Err(EndpointError::Scheme(_))));
         assert!(matches!("http://:1".parse::<Endpoint>(), Err(EndpointError::Host(_))));

@@ -14,8 +14,8 @@ mod stream;
 
 pub use calls::path;
 pub use channel::{Client, Options, Repeat};
-pub use connect::{Connector, Io, PlainConnector};
 #[cfg(feature = "tls")]
 pub use connect::TlsConnector;
+pub use connect::{Connector, Io, PlainConnector};
 pub use endpoint::{Endpoint, EndpointError, Target};
 pub use stream::{Receiver, Sender};

@@ -49,7 +49,9 @@ impl<A: Message + Default> Receiver<A> {
     /// # Errors
     /// The call's status.
     pub async fn message(&mut self) -> Result<Option<A>, Status> {
-        let Some(message) = self.inner.message().await.map_err(status)? else { return Ok(None) };
+        let Some(message) = self.inner.message().await.map_err(status)? else {
+            return Ok(None);
+        };
         let decoded = A::decode(message).map_err(|error| Status::new(Code::Internal, format!("failed to decode a message: {error}")))?;
         Ok(Some(decoded))
     }

@@ -42,7 +42,9 @@ impl Service for Server {
             return Reply::later(std::future::pending());
         }
         let fail = |error: Error| Reply::Ready(Err(http2::Status::new(http2::Code(error.wire_code() as u8), error.message())));
-        let refuse = self.unavailable.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        let refuse = self
+            .unavailable
+            .try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if refuse.is_ok() {
             return fail(Error::NoLeader);
         }
@@ -63,7 +65,13 @@ impl Service for Server {
         })))
     }
 
-    fn stream(&self, _: MethodId, _: Context, mut requests: MessageReceiver, answers: MessageSender) -> BoxFuture<Result<(), http2::Status>> {
+    fn stream(
+        &self,
+        _: MethodId,
+        _: Context,
+        mut requests: MessageReceiver,
+        answers: MessageSender,
+    ) -> BoxFuture<Result<(), http2::Status>> {
         Box::pin(async move {
             let mut watch_id = 0;
             while let Some(request) = requests.message().await? {
@@ -75,7 +83,10 @@ impl Service for Server {
                     ..Default::default()
                 };
                 watch_id += 1;
-                answers.send(Encoded::message(&answer)).await.map_err(|_| http2::Status::canceled())?;
+                answers
+                    .send(Encoded::message(&answer))
+                    .await
+                    .map_err(|_| http2::Status::canceled())?;
             }
             Ok(())
         })
@@ -101,7 +112,14 @@ async fn start() -> (Arc<Server>, String, tokio::task::JoinHandle<()>) {
         loop {
             let (socket, _) = listener.accept().await.unwrap();
             let config = Arc::new(Config::default());
-            let serving = http2::serve_connection(socket, config, Arc::new(()), service.clone(), Arc::new(NoPages), std::future::pending());
+            let serving = http2::serve_connection(
+                socket,
+                config,
+                Arc::new(()),
+                service.clone(),
+                Arc::new(NoPages),
+                std::future::pending(),
+            );
             connections.spawn(serving);
         }
     });
@@ -131,11 +149,17 @@ async fn calls_carry_token_and_metadata() {
     let (_server, address, _task) = start().await;
     let client = client(&[&address], |options| options.require_leader = true);
     let answer = client.range(&key("a")).await.unwrap();
-    assert_eq!((answer.kvs[0].key.as_ref(), answer.kvs[0].value.as_ref()), (b"a".as_slice(), b"- true 3.7".as_slice()));
+    assert_eq!(
+        (answer.kvs[0].key.as_ref(), answer.kvs[0].value.as_ref()),
+        (b"a".as_slice(), b"- true 3.7".as_slice())
+    );
     client.set_token(Some("t.1"));
     assert_eq!(client.range(&key("a")).await.unwrap().kvs[0].value, "t.1 true 3.7");
     assert_eq!(client.put(&PutRequest::default()).await, Err(Status::from(Error::NoSpace)));
-    assert_eq!(client.compact(&CompactionRequest::default()).await.unwrap_err().code, Code::Unimplemented);
+    assert_eq!(
+        client.compact(&CompactionRequest::default()).await.unwrap_err().code,
+        Code::Unimplemented
+    );
 }
 
 #[tokio::test]

@@ -102,8 +102,12 @@ async fn run(address: String, in_flight: u32, done: Arc<AtomicU64>, stop: Arc<At
 
 /// CPU time of a process, in nanoseconds.
 fn cpu(pid: &str) -> u64 {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
-    let times = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok());
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return 0;
+    };
+    let times = tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok());
     times
         .filter_map(|text| text.split(' ').next().and_then(|time| time.parse::<u64>().ok()))
         .sum()
