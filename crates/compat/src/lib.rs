@@ -4,6 +4,9 @@
 //! business. Knows nothing of members, logs or keys, and stands outside the life of a Put.
 
 pub mod duration;
+pub mod errno;
+pub mod goflag;
 pub mod protojson;
 pub mod strconv;
 pub mod url;
+pub mod zap;

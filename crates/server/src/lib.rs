@@ -2,4 +2,6 @@
 
 pub mod config;
 pub mod http;
+pub mod log;
 pub mod metrics;
+pub mod tls;

@@ -259,3 +259,15 @@ impl Rng for SplitMix {
         z ^ (z >> 31)
     }
 }
+
+/// Seconds that the wall clock of this machine's time zone is ahead of UTC at a moment, given in seconds since 1970.
+pub fn local_offset_seconds(unix_seconds: i64) -> i32 {
+    let time = unix_seconds as libc::time_t;
+    let mut parts = std::mem::MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both pointers are valid for the call; localtime_r is the thread-safe form, and all-zero is a valid `tm`.
+    let parts = unsafe {
+        libc::localtime_r(&time, parts.as_mut_ptr());
+        parts.assume_init()
+    };
+    i32::try_from(parts.tm_gmtoff).unwrap_or(0)
+}

@@ -1,10 +1,19 @@
 //! The configuration of a server: flags, `ETCD_*` variables, the configuration file, their defaults and their checks.
 //!
-//! `load` turns arguments and variables into a checked `Config`, or into a refusal with etcd's own words. Stands before the life
-//! of a Put: nothing here runs once the server serves.
+//! `load` turns arguments and variables into a checked `Config`, `startup::prepare` looks at disk and certificates on top; both end in
+//! a refusal with etcd's own words otherwise. Stands before the life of a Put: nothing here runs once the server serves.
 
+mod cluster;
+mod environment;
 pub mod feature_gates;
 pub mod flags;
+pub mod help;
+mod load;
 mod settings;
+pub mod startup;
+mod validate;
+mod yaml;
 
+pub use cluster::InitialCluster;
+pub use load::{Exit, load};
 pub use settings::Config;

@@ -194,3 +194,6 @@ pub fn all() -> impl Iterator<Item = &'static Flag> {
 pub fn find(name: &str) -> Option<&'static Flag> {
     all().find(|flag| flag.name == name)
 }
+
+#[cfg(test)]
+mod tests;
