@@ -46,16 +46,20 @@ impl WriteTx<'_> {
     /// # Errors
     /// `Page` if the file is damaged where it had to be read: nothing was written. After `Disk` the database is poisoned.
     pub fn commit(self) -> Result<CommitStats, CommitError> {
-        self.commit_placed(Placement::Runs)
+        let committed = self.commit_placed(Placement::Runs)?;
+        Ok(committed.expect("long runs may raise the mark, so there is room"))
     }
 
-    pub(crate) fn commit_placed(mut self, placement: Placement) -> Result<CommitStats, CommitError> {
+    /// `None` if the pages did not fit below the mark where they had to; nothing was done then.
+    pub(crate) fn commit_placed(mut self, placement: Placement) -> Result<Option<CommitStats>, CommitError> {
         let handle = Arc::clone(&self.db.handle);
         if let Some(reason) = &self.writer.poisoned {
             let (path, reason) = (handle.path.clone(), reason.clone());
             return Err(CommitError::Poisoned { path, reason });
         }
-        let mut prepared = self.prepare(placement)?;
+        let Some(mut prepared) = self.prepare(placement)? else {
+            return Ok(None);
+        };
         let base = Arc::clone(&self.tree.base);
         let writer: &mut Writer = &mut self.writer;
         let written = write_out(writer, &base, &mut prepared);
@@ -78,17 +82,18 @@ impl WriteTx<'_> {
         }
         self.db.publish(writer, Arc::new(Version { meta, map, handle }));
         self.db.note_free_pages(writer);
-        Ok(stats)
+        Ok(Some(stats))
     }
 
-    /// Lays out all pages. On an error nothing is taken.
-    fn prepare(&mut self, placement: Placement) -> Result<Prepared, PageError> {
+    /// Lays out all pages. On an error, and if they do not fit, nothing is taken.
+    fn prepare(&mut self, placement: Placement) -> Result<Option<Prepared>, PageError> {
         let base = Arc::clone(&self.tree.base);
         let sync_freelist = self.db.options.freelist_sync;
         let writer: &mut Writer = &mut self.writer;
         let out = std::mem::take(&mut writer.out);
         let mut to = Spill::new(&mut writer.freelist, base.handle.page_size, base.meta.mark, out);
         if placement == Placement::Lowest {
+            to.lowest = true;
             to.lower_mark();
         }
         let mut trees = Trees {
@@ -104,6 +109,10 @@ impl WriteTx<'_> {
                 return Err(error);
             }
         };
+        if placement == Placement::Lowest && to.mark > base.meta.mark {
+            to.undo();
+            return Ok(None);
+        }
         to.give_back_rest();
         let meta = Meta {
             root,
@@ -113,13 +122,13 @@ impl WriteTx<'_> {
             txid: base.meta.txid + 1,
             page_size: base.meta.page_size,
         };
-        Ok(Prepared {
+        Ok(Some(Prepared {
             meta,
             freed: std::mem::take(&mut self.tree.freed),
             taken: std::mem::take(&mut to.taken),
             segments: std::mem::take(&mut to.segments),
             out: std::mem::take(&mut to.out),
-        })
+        }))
     }
 }
 

@@ -128,6 +128,14 @@ impl Freelist {
         below.map(|(start, len)| (*start, *len)).find(|(_, len)| *len >= need)
     }
 
+    /// The page after the last one below the mark that is not free.
+    pub fn end_in_use(&self, mark: PageId) -> PageId {
+        match self.runs.last_key_value() {
+            Some((start, len)) if start + len == mark => *start,
+            _ => mark,
+        }
+    }
+
     /// Takes the free run that ends at the mark, if there is one; the mark falls to its start.
     pub fn take_tail(&mut self, mark: PageId) -> Option<Run> {
         let (&start, &len) = self.runs.last_key_value()?;

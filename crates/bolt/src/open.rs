@@ -16,7 +16,7 @@ use crate::walk::{Keep, PageSet, Walk};
 use crate::{OpenError, PageFault};
 
 /// Go reads this much to look for a meta; a shorter file has none for it.
-const PROBE_BYTES: u64 = 4096;
+pub(crate) const PROBE_BYTES: u64 = 4096;
 /// A new file: two metas, an empty free list, an empty root.
 const FRESH_PAGES: usize = 4;
 /// A disk may tear a write between these.

@@ -196,7 +196,7 @@ impl Tree {
     }
 
     /// The child of a branch under which `key` belongs: the last one whose key is not above it, else the first.
-    fn place_in_branch(&self, entries: &[BranchEntry], key: &[u8]) -> usize {
+    pub fn place_in_branch(&self, entries: &[BranchEntry], key: &[u8]) -> usize {
         let above = |entry: &BranchEntry| self.bytes(entry.at, entry.key_len as usize).cmp(key) != Ordering::Greater;
         entries.partition_point(above).saturating_sub(1)
     }

@@ -89,14 +89,7 @@ impl<'db> WriteTx<'db> {
 
     /// Finds a bucket: `&[name]`, or a path of names for a nested one.
     pub fn bucket(&mut self, path: &[&[u8]]) -> Result<Option<BucketId>, TxError> {
-        let mut at = ROOT;
-        for name in path {
-            match self.open_nested(at, name)? {
-                Some(nested) => at = nested,
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(BucketId(at)))
+        Ok(self.open_path(path)?.map(BucketId))
     }
 
     /// Makes a bucket; all but the last name of the path must exist.
@@ -207,8 +200,8 @@ impl<'db> WriteTx<'db> {
         let Some((name, above)) = path.split_last() else {
             return Err(TxError::BucketNameRequired);
         };
-        match self.bucket(above)? {
-            Some(parent) => Ok((parent.0, name)),
+        match self.open_path(above)? {
+            Some(parent) => Ok((parent, name)),
             None => Err(TxError::BucketNotFound),
         }
     }
@@ -220,7 +213,18 @@ impl<'db> WriteTx<'db> {
         id
     }
 
-    pub(crate) fn open_nested(&mut self, parent: usize, name: &[u8]) -> Result<Option<usize>, TxError> {
+    pub(crate) fn open_path(&mut self, path: &[&[u8]]) -> Result<Option<usize>, TxError> {
+        let mut at = ROOT;
+        for name in path {
+            match self.open_nested(at, name)? {
+                Some(nested) => at = nested,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(at))
+    }
+
+    fn open_nested(&mut self, parent: usize, name: &[u8]) -> Result<Option<usize>, TxError> {
         if let Some(id) = self.buckets[parent].children.get(name) {
             return Ok(Some(*id));
         }

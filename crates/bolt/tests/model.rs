@@ -68,6 +68,11 @@ fn run(page_size: usize, mut freelist_sync: bool, steps: &[Step]) {
     let disk = SimDisk::with_page_size(page_size).dyn_disk();
     let mut db = open(&disk, page_size, freelist_sync);
     let mut committed = Model::default();
+    let mut tx = db.begin_write();
+    for name in [&b"a"[..], b"key"] {
+        apply(&mut tx, &mut committed, &Op::Create(vec![name.to_vec()]));
+    }
+    tx.commit().unwrap();
     let mut at = 0;
     while at < steps.len() {
         let mut model = committed.clone();
@@ -107,7 +112,7 @@ fn run(page_size: usize, mut freelist_sync: bool, steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn small_pages(freelist_sync: bool, steps in prop::collection::vec(step(), 1..150)) {

@@ -174,3 +174,14 @@ pub fn assert_same(db: &Db, model: &Model) {
     assert!(report.is_clean(), "{:?}", report.faults);
     assert!(read_all(&tx) == *model, "the content differs from the model");
 }
+
+/// Reclaims until there is nothing left to do, which must come.
+pub fn reclaim_all(db: &Db, max_pages: usize) {
+    let steps = db.size() / db.page_size() as u64 / max_pages as u64 * 2 + 100;
+    for _ in 0..steps {
+        if db.reclaim(max_pages).unwrap().done {
+            return;
+        }
+    }
+    panic!("reclaim comes to no end: {} bytes with {} free", db.size(), db.free_bytes());
+}
