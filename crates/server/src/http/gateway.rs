@@ -183,7 +183,7 @@ pub(super) fn out_of_time() -> Status {
 }
 
 pub(super) fn deadline(call: &Call) -> Option<Instant> {
-    call.timeout.map(|timeout| far(timeout))
+    call.timeout.map(far)
 }
 
 fn far(timeout: Duration) -> Instant {

@@ -16,6 +16,8 @@ mod routes;
 mod seam;
 pub mod serve;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod timeout;
 
 pub use access::Access;

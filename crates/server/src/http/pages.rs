@@ -97,8 +97,15 @@ pub(super) fn metrics(http: &Http, request: &Request<()>) -> Response<Body> {
     response
 }
 
-/// The elements of a header that is a list, each with its parameters, the wished-for first.
-fn elements(headers: &HeaderMap, name: header::HeaderName) -> Vec<(String, Vec<(String, String)>, f64)> {
+/// One element of a header that is a list.
+struct Element {
+    kind: String,
+    parameters: Vec<(String, String)>,
+    /// How much it is wished for.
+    q: f64,
+}
+
+fn elements(headers: &HeaderMap, name: header::HeaderName) -> Vec<Element> {
     let mut all = Vec::new();
     for value in headers.get_all(name).iter().filter_map(|v| v.to_str().ok()) {
         for element in value.split(',') {
@@ -115,7 +122,11 @@ fn elements(headers: &HeaderMap, name: header::HeaderName) -> Vec<(String, Vec<(
                 .find(|(k, _)| k == "q")
                 .and_then(|(_, v)| v.parse().ok())
                 .unwrap_or(1.0);
-            all.push((kind.to_ascii_lowercase(), parameters, q));
+            all.push(Element {
+                kind: kind.to_ascii_lowercase(),
+                parameters,
+                q,
+            });
         }
     }
     all
@@ -126,8 +137,8 @@ fn wants_gzip(headers: &HeaderMap) -> bool {
     let list = elements(headers, header::ACCEPT_ENCODING);
     let wish = |name: &str| {
         list.iter()
-            .filter(|(k, _, _)| k == name || k == "*")
-            .map(|(_, _, q)| *q)
+            .filter(|e| e.kind == name || e.kind == "*")
+            .map(|e| e.q)
             .fold(-1.0, f64::max)
     };
     let gzip = wish("gzip");
@@ -136,13 +147,11 @@ fn wants_gzip(headers: &HeaderMap) -> bool {
 
 fn negotiate(headers: &HeaderMap) -> (Format, String) {
     let mut list = elements(headers, header::ACCEPT);
-    list.sort_by(|a, b| b.2.total_cmp(&a.2));
-    for (kind, parameters, _) in &list {
+    list.sort_by(|a, b| b.q.total_cmp(&a.q));
+    for Element { kind, parameters, .. } in &list {
         let parameter = |name: &str| parameters.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str());
-        let escaping = match parameter("escaping") {
-            Some(known @ ("allow-utf-8" | "underscores" | "dots" | "values")) => known,
-            _ => "underscores",
-        };
+        let known = ["allow-utf-8", "underscores", "dots", "values"];
+        let escaping = parameter("escaping").filter(|e| known.contains(e)).unwrap_or("underscores");
         if kind == "application/vnd.google.protobuf"
             && parameter("proto") == Some("io.prometheus.client.MetricFamily")
             && parameter("encoding") == Some("delimited")
