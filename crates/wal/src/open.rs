@@ -196,10 +196,11 @@ fn repair(disk: &DynDisk, dir: &Path, file: &dyn DiskFile, path: &Path, end: u64
     })
 }
 
+/// The name beside it; a slash at the end of the path does not count.
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
+    let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(suffix);
-    PathBuf::from(name)
+    path.with_file_name(name)
 }
 
 fn sync_parent(disk: &DynDisk, dir: &Path) -> Result<(), WalError> {

@@ -216,13 +216,7 @@ fn writing_the_same_again_gives_the_same_bytes() {
         for line in recording.lines.iter().filter(|line| line.get("size").is_some()) {
             let name = line["file"].as_str().unwrap();
             let file = copy.open(&Path::new("/wal").join(name), world::OpenMode::Read).unwrap();
-            // The offline restore makes no room ahead.
-            let is_restored = recording.name.contains("restored");
-            assert!(
-                file.len().unwrap() == num(&line["size"]) || is_restored,
-                "{} {name}",
-                recording.label
-            );
+            assert_eq!(file.len().unwrap(), num(&line["size"]), "{} {name}", recording.label);
             let used = num(&line["nonzero_end"]) as usize;
             let theirs = fixture
                 .disk

@@ -1,4 +1,5 @@
 //! Random histories of a log, and what may be left of them after a power cut: all that was synced, and of the rest a prefix.
+#![allow(dead_code)] // each test target uses a part
 
 use std::path::Path;
 
