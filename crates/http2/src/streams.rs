@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::ready::{Ready, SlotWaker};
 
 /// One stream, with what its role keeps about it.
 pub(crate) struct Stream<T> {
     pub id: u32,
+    pub opened: Instant,
     /// Bytes that we may send.
     pub send_window: i64,
     /// Bytes that the peer may send.

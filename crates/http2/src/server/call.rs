@@ -89,6 +89,7 @@ impl<S: Service, H: HttpHandler> Server<S, H> {
             .map_err(|_| Fault::Connection(ErrorCode::COMPRESSION_ERROR, "bad header block"))?;
         match target {
             Target::Stale => self.wire.nuisance(1).and(Err(Fault::Stream(id, ErrorCode::STREAM_CLOSED))),
+            Target::Dropped => Ok(()),
             Target::Open(_) if !end_stream || self.head.is_malformed_as_trailers() => Err(Fault::Stream(id, ErrorCode::PROTOCOL_ERROR)),
             Target::Open(slot) => self.on_remote_end(slot),
             Target::New if self.drain == Drain::Told => Err(Fault::Stream(id, ErrorCode::REFUSED_STREAM)),
