@@ -1,0 +1,8 @@
+//! A member driven in one thread: recorded histories, recorded data directories, power cuts.
+
+mod crash;
+mod data_dirs;
+mod histories;
+mod json;
+mod lifecycle;
+mod node;
