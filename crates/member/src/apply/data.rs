@@ -68,7 +68,6 @@ impl Applier {
             result: Ok(response.clone()),
         });
         done.compactions.push(Compaction { job, answer_when_done });
-        // Id 0 is nobody's: the answer above is the one that counts.
         Ok(Outcome::of(if held { 0 } else { id }, Ok(response)))
     }
 

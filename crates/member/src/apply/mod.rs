@@ -123,14 +123,12 @@ impl Applier {
             problem: error.to_string(),
         })?;
         let id = decoded.id;
-        let result = self.execute(now, entry, id, decoded.request, done)?;
-        let result = match self.space.after(result, &self.parts, now, done) {
-            Some(result) => result,
-            // Answered once the alarm that it causes is raised.
-            None => return Ok(()),
-        };
-        if self.parts.ids.is_own(id) {
-            done.answers.push(Answer { id, result });
+        let outcome = self.execute(now, entry, id, decoded.request, done)?;
+        let waiter = outcome.waiter;
+        match self.space.after(outcome, &self.parts, now, done) {
+            Some(result) if self.parts.ids.is_own(waiter) => done.answers.push(Answer { id: waiter, result }),
+            // Nobody waits here; or it is answered once the alarm that it causes is raised.
+            Some(_) | None => {}
         }
         if let Some(held) = self.space.release(id) {
             done.answers.extend(held);
@@ -172,7 +170,7 @@ impl Applier {
             // Reads through the log are of old versions, and change nothing.
             Request::Range(_) | Request::Nothing => Ok(Response::Done),
         };
-        Ok(Outcome { id, result, fits })
+        Ok(Outcome { waiter: id, result, fits })
     }
 
     fn apply_conf_change(&mut self, entry: &Committed, done: &mut ApplyOutcome) -> Result<(), ApplyError> {
@@ -250,15 +248,20 @@ impl Applier {
 
 /// What executing a request gave.
 struct Outcome {
-    id: u64,
+    /// The request's id; 0 if the answer is given elsewhere.
+    waiter: u64,
     result: Result<Response, Status>,
     /// Whether the database had room for it.
     fits: bool,
 }
 
 impl Outcome {
-    fn of(id: u64, result: Result<Response, Status>) -> Outcome {
-        Outcome { id, result, fits: true }
+    fn of(waiter: u64, result: Result<Response, Status>) -> Outcome {
+        Outcome {
+            waiter,
+            result,
+            fits: true,
+        }
     }
 }
 

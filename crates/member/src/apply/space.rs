@@ -38,9 +38,9 @@ impl Space {
             return Some(full);
         }
         let asked = self.asked.get_or_insert_with(|| ask(parts, now, done));
-        if parts.ids.is_own(outcome.id) {
+        if parts.ids.is_own(outcome.waiter) {
             asked.held.push(Answer {
-                id: outcome.id,
+                id: outcome.waiter,
                 result: full,
             });
         }

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use api::pb::walpb;
 use backend::{Backend, Batch, Bucket, Committer, Options, schema};
-use bytes::Bytes;
 use mvcc::{LeaseSink, Store, StoreOptions, Writer};
 use wal::{SnapError, snap, v2store};
 use world::{DynDisk, OpenMode};
@@ -22,6 +21,8 @@ pub(super) struct Database {
     pub backend: Backend,
     pub committer: Committer,
     pub state: State,
+    /// What this start changes; handed over once the store has read the file, for which nothing may be on its way into it.
+    pending: Batch,
 }
 
 /// Opens the database, after a received one has taken its place if the log says so.
@@ -73,7 +74,12 @@ pub(super) fn open(
     }
     let (backend, committer) = opened;
     let state = cluster::load(&backend.view())?;
-    let database = Database { backend, committer, state };
+    let mut database = Database {
+        backend,
+        committer,
+        state,
+        pending: Batch::new(),
+    };
     database.check(&path)?;
     database.begin_auth()?;
     Ok(database)
@@ -151,11 +157,9 @@ impl Database {
     }
 
     /// Every database of etcd says from the first start on at which revision its users and roles are.
-    fn begin_auth(&self) -> Result<(), OpenError> {
+    fn begin_auth(&mut self) -> Result<(), OpenError> {
         if self.backend.view().get(Bucket::Auth, schema::AUTH_REVISION)?.is_none() {
-            let mut batch = Batch::new();
-            batch.put(Bucket::Auth, schema::AUTH_REVISION, Bytes::copy_from_slice(&1u64.to_be_bytes()));
-            self.backend.append(batch);
+            self.pending.put(Bucket::Auth, schema::AUTH_REVISION, schema::encode_u64(1));
         }
         Ok(())
     }
@@ -175,21 +179,17 @@ impl Database {
         };
         let json = loaded.snapshot.data.unwrap_or_default();
         let v2 = v2store::decode(&json).map_err(|error| OpenError::Refused(format!("{}: {error}", loaded.path.display())))?;
-        let mut batch = Batch::new();
         for voter in v2.members.iter().filter(|member| !member.is_learner) {
             if let Some(member) = self.state.members.get_mut(&voter.id).filter(|member| member.is_learner) {
                 member.is_learner = false;
-                cluster_store::put_member(&mut batch, member);
+                cluster_store::put_member(&mut self.pending, member);
             }
-        }
-        if !batch.is_empty() {
-            self.backend.append(batch);
         }
         Ok(())
     }
 
     /// Reads the leases, then the keys, and attaches these to those.
-    pub fn open_store(&self, config: &Config, leases: &mut LeaseWriter, notes: &mut Vec<Note>) -> Result<(Store, Writer), OpenError> {
+    pub fn open_store(&mut self, config: &Config, leases: &mut LeaseWriter, notes: &mut Vec<Note>) -> Result<(Store, Writer), OpenError> {
         let mut skipped = 0;
         for lease in schema::read_leases(&self.backend.view())? {
             leases.restore(lease);
@@ -202,6 +202,7 @@ impl Database {
             skipped += usize::from(!leases.exists(lease));
             leases.attach(lease, &key);
         })?;
+        self.backend.append(std::mem::take(&mut self.pending));
         if skipped > 0 {
             notes.push(Note::KeysWithoutLease(skipped));
         }

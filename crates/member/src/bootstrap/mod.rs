@@ -8,7 +8,7 @@ mod create;
 mod database;
 mod replay;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -211,17 +211,29 @@ fn prepare_folders(disk: &DynDisk, config: &Config, notes: &mut Vec<Note>) -> Re
         ));
     }
     let snap_dir = config.snap_dir();
-    disk.create_dir_all(&snap_dir, DIR_MODE).map_err(at(snap_dir.clone()))?;
+    make_folder(disk, &snap_dir)?;
     if let Some(parent) = config.wal_dir().parent() {
-        disk.create_dir_all(parent, DIR_MODE).map_err(at(parent.to_path_buf()))?;
-    }
-    // Made just now or not, the names have to be there after a power cut.
-    for folder in [&snap_dir, &config.member_dir(), &config.data_dir] {
-        disk.sync_dir(folder).map_err(at(folder.clone()))?;
+        make_folder(disk, parent)?;
     }
     let leftovers = snap::remove_leftovers(disk, &snap_dir)?;
     notes.extend(leftovers.into_iter().map(|name| Note::Swept(snap_dir.join(name))));
     Ok(())
+}
+
+/// Makes a folder and those above it that are missing. Each new name survives a power cut: what is acknowledged later stands below it.
+fn make_folder(disk: &DynDisk, path: &Path) -> Result<(), OpenError> {
+    let at = |error| OpenError::Disk {
+        path: path.to_path_buf(),
+        error,
+    };
+    if path == Path::new("") || disk.exists(path).map_err(at)? {
+        return Ok(());
+    }
+    let parent = path.parent().unwrap_or(Path::new(""));
+    make_folder(disk, parent)?;
+    disk.create_dir(path, DIR_MODE).map_err(at)?;
+    let parent = if parent == Path::new("") { Path::new(".") } else { parent };
+    disk.sync_dir(parent).map_err(at)
 }
 
 /// The last disk snapshot that the log records and its hard state commits; index 0 if there is none.

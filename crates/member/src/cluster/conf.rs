@@ -107,7 +107,8 @@ impl MemberChange {
             MemberChange::Update(member) => (ConfChangeType::ConfChangeUpdateNode, member.id, Some(member.to_json())),
         };
         let change = raftpb::ConfChange {
-            id: Some(id),
+            // The first members' entries have none.
+            id: (id != 0).then_some(id),
             r#type: Some(kind as i32),
             node_id: Some(node_id),
             context,

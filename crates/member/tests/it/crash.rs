@@ -45,7 +45,11 @@ fn random_request(rng: &mut SplitMix, revision: i64) -> (Body, Vec<u8>) {
         10..13 => {
             let delete = pb::DeleteRangeRequest {
                 key,
-                range_end: if below(3) == 0 { Bytes::from_static(b"key99") } else { Bytes::new() },
+                range_end: if below(3) == 0 {
+                    Bytes::from_static(b"key99")
+                } else {
+                    Bytes::new()
+                },
                 ..Default::default()
             };
             (Body::DeleteRange, delete.encode_to_vec())
@@ -61,7 +65,10 @@ fn random_request(rng: &mut SplitMix, revision: i64) -> (Body, Vec<u8>) {
                 ..put.clone()
             };
             let txn = pb::TxnRequest {
-                success: vec![op(pb::request_op::Request::RequestPut(put)), op(pb::request_op::Request::RequestDeleteRange(delete))],
+                success: vec![
+                    op(pb::request_op::Request::RequestPut(put)),
+                    op(pb::request_op::Request::RequestDeleteRange(delete)),
+                ],
                 failure: vec![op(pb::request_op::Request::RequestPut(other))],
                 ..Default::default()
             };
@@ -74,10 +81,13 @@ fn random_request(rng: &mut SplitMix, revision: i64) -> (Body, Vec<u8>) {
             };
             (Body::LeaseGrant, grant.encode_to_vec())
         }
-        17 => (Body::LeaseRevoke, pb::LeaseRevokeRequest { id: 1 + below(3) as i64 }.encode_to_vec()),
+        17 => (
+            Body::LeaseRevoke,
+            pb::LeaseRevokeRequest { id: 1 + below(3) as i64 }.encode_to_vec(),
+        ),
         18 => {
             let compaction = pb::CompactionRequest {
-                revision: revision - below(5) as i64,
+                revision: (revision - below(5) as i64).max(1),
                 physical: false,
             };
             (Body::Compaction, compaction.encode_to_vec())
@@ -151,7 +161,12 @@ impl Run {
                     self.disk.clear_faults();
                     return node;
                 }
-                Err(error) => assert!(self.disk.is_off(), "seed {}: life {} does not start: {error}", self.seed, self.lives),
+                Err(error) => assert!(
+                    self.disk.is_off(),
+                    "seed {}: life {} does not start: {error}",
+                    self.seed,
+                    self.lives
+                ),
             }
         }
         panic!("seed {}: never came up", self.seed);
@@ -202,7 +217,12 @@ impl Run {
             };
             // Not acknowledged, but written: it may be there, and then has to stay.
             let _ = self.twin.try_request(body, &raw).expect("the twin goes on");
-            assert_eq!(found, picture(&mut self.twin), "seed {}: after {body:?}; before it {expected:?}", self.seed);
+            assert_eq!(
+                found,
+                picture(&mut self.twin),
+                "seed {}: after {body:?}; before it {expected:?}",
+                self.seed
+            );
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::node::Node;
 const REFUSED: &[(&str, &str)] = &[
     ("auth", "authentication is enabled"),
     ("db-both-metas-bad", "checksum"),
-    ("db-truncated", "shorter than"),
+    ("db-truncated", "file size too small"),
     ("snapdb-missing", "failed to recover v3 backend from snapshot"),
     ("snaps-db-missing", "failed to recover v3 backend from snapshot"),
     ("wal-crc-last-entry", "crc mismatch"),
@@ -77,7 +77,12 @@ fn expectation(name: &str) -> Value {
 
 fn config(dir: PathBuf, expect: &Value) -> Config {
     let mut config = Config::single("m0", dir, "http://127.0.0.1:14002", "http://127.0.0.1:14001");
-    let flags: Vec<&str> = expect["server_flags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let flags: Vec<&str> = expect["server_flags"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let flag = |name: &str| {
         let at = flags.iter().position(|flag| *flag == name)?;
         flags.get(at + 1).copied()
@@ -89,7 +94,10 @@ fn config(dir: PathBuf, expect: &Value) -> Config {
         config.client_urls = vec![url.into()];
     }
     if flags.is_empty()
-        && let Some(member) = expect["go_start"].as_object().and_then(|all| all.values().next()).map(|go| &go["members"][0])
+        && let Some(member) = expect["go_start"]
+            .as_object()
+            .and_then(|all| all.values().next())
+            .map(|go| &go["members"][0])
     {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         config.name = text(&member["name"]).unwrap_or(config.name);
@@ -123,12 +131,29 @@ fn check(name: &str) {
     compare(name, &node, go);
     if expect["go_start"].get("3.7.1").is_some() {
         let state = node.parts.cluster.state();
-        assert_eq!(json!(state.version.expect("agreed").to_string()), go["version_endpoint"]["etcdcluster"], "{name}");
-        assert_eq!(json!(state.storage_version.expect("known").to_string()), go["version_endpoint"]["storage"], "{name}");
+        assert_eq!(
+            json!(state.version.expect("agreed").to_string()),
+            go["version_endpoint"]["etcdcluster"],
+            "{name}"
+        );
+        assert_eq!(
+            json!(state.storage_version.expect("known").to_string()),
+            go["version_endpoint"]["storage"],
+            "{name}"
+        );
     }
     node.stop().expect("stops");
     let again = Node::start(&disk(), &config, 1_900_000_000_000).unwrap_or_else(|error| panic!("{name}, second start: {error}"));
-    assert_eq!(hash(&again), go["hashkv"], "{name}, second start");
+    check_hash(name, &again, go);
+}
+
+/// 3.5 does not say at which revision it hashed.
+fn check_hash(name: &str, node: &Node, go: &Value) {
+    let mut hash = hash(node);
+    if go["hashkv"].get("hash_revision").is_none() {
+        hash.as_object_mut().expect("an object").remove("hash_revision");
+    }
+    assert_eq!(hash, go["hashkv"], "{name}");
 }
 
 fn hash(node: &Node) -> Value {
@@ -148,24 +173,35 @@ fn compare(name: &str, node: &Node, go: &Value) {
     assert_eq!(json!(parts.member_id.to_string()), go["member_id_hex"], "{name}");
     assert_eq!(json!(parts.progress.term().0), go["raft_term_now"], "{name}: one election");
     assert_eq!(json!(parts.store.revision()), go["current_revision"], "{name}");
-    assert_eq!(hash(node), go["hashkv"], "{name}");
+    check_hash(name, node, go);
     let members: Vec<Value> = parts.cluster.members().iter().map(|m| value("Member", &m.to_pb())).collect();
     assert_eq!(json!(members), go["members"], "{name}");
     let alarms = parts.alarms.list(pb::AlarmType::None);
     let alarms: Vec<Value> = alarms.iter().map(|alarm| value("AlarmMember", alarm)).collect();
     assert_eq!(json!(alarms), go["alarms"], "{name}");
-    assert_eq!(leases(node), go["leases"], "{name}");
+    let mut expected = go["leases"].clone();
+    for lease in expected.as_array_mut().into_iter().flatten() {
+        // Go hands them out in the order of a map: both are sorted as text.
+        if let Some(keys) = lease.get_mut("keys").and_then(Value::as_array_mut) {
+            keys.sort_by_key(Value::to_string);
+        }
+    }
+    assert_eq!(leases(node), expected, "{name}");
     let everything = pb::RangeRequest {
         key: bytes::Bytes::from_static(b"\0"),
         range_end: bytes::Bytes::from_static(b"\0"),
         ..Default::default()
     };
-    let found = parts.store.range(&everything).and_then(|found| found.into_message()).expect("a range");
+    let found = parts
+        .store
+        .range(&everything)
+        .and_then(|found| found.into_message())
+        .expect("a range");
     assert_eq!(json!(found.count), go["key_count"], "{name}");
     if let Some(expected) = go.get("kvs").and_then(Value::as_array) {
         assert_eq!(found.kvs.len(), expected.len(), "{name}");
         for (kv, expected) in found.kvs.iter().zip(expected) {
-            let mut got = value("KeyValue", kv);
+            let mut got = value("mvccpb.KeyValue", kv);
             if let Some(digest) = expected["value"].as_str().filter(|text| text.starts_with("#sha256:")) {
                 assert_eq!(digest.split(':').nth(1), Some(kv.value.len().to_string().as_str()), "{name}");
                 got["value"] = expected["value"].clone();
@@ -186,7 +222,11 @@ fn leases(node: &Node) -> Value {
             keys: info.keys,
             ..Default::default()
         };
-        value("LeaseTimeToLiveResponse", &answer)
+        let mut answer = value("LeaseTimeToLiveResponse", &answer);
+        if let Some(keys) = answer.get_mut("keys").and_then(Value::as_array_mut) {
+            keys.sort_by_key(Value::to_string);
+        }
+        answer
     });
     json!(all.collect::<Vec<_>>())
 }
@@ -194,7 +234,14 @@ fn leases(node: &Node) -> Value {
 fn check_all(wanted: impl Fn(&str) -> bool) {
     let mut names: Vec<String> = fs::read_dir(data("data-dirs"))
         .expect("fixtures")
-        .filter_map(|entry| entry.expect("an entry").file_name().to_str()?.strip_suffix(".tar.gz").map(str::to_owned))
+        .filter_map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_str()?
+                .strip_suffix(".tar.gz")
+                .map(str::to_owned)
+        })
         .filter(|name| !name.contains("-set-") && wanted(name))
         .collect();
     names.sort();

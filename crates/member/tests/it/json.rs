@@ -34,9 +34,14 @@ pub fn message<M: Message + Default>(name: &str, json: &Value) -> M {
     M::decode(&bytes[..]).expect("its own encoding")
 }
 
-/// An answer as JSON.
+/// An answer as JSON; the package is `etcdserverpb` where none is given.
 pub fn value(name: &str, message: &impl Message) -> Value {
-    let kind = compat::protojson::message(&format!("etcdserverpb.{name}")).expect("a message of etcd");
+    let name = if name.contains('.') {
+        name.to_owned()
+    } else {
+        format!("etcdserverpb.{name}")
+    };
+    let kind = compat::protojson::message(&name).expect("a message of etcd");
     let mut out = Vec::new();
     compat::protojson::encode(kind, &message.encode_to_vec(), compat::protojson::Escape::Plain, &mut out).expect("its own encoding");
     serde_json::from_slice(&out).expect("JSON")

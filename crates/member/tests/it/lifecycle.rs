@@ -53,7 +53,10 @@ fn a_new_member_writes_what_go_writes() {
     let disk = SimDisk::new();
     let node = Node::start(&disk.dyn_disk(), &config(), 0x014A_C0DE_0000).expect("starts");
     assert!(node.parts.notes.contains(&Note::Created));
-    assert_eq!((node.parts.member_id.0, node.parts.cluster_id.0), (0x8633bdd0743213ae, 0x19b226e891c9b846));
+    assert_eq!(
+        (node.parts.member_id.0, node.parts.cluster_id.0),
+        (0x8633bdd0743213ae, 0x19b226e891c9b846)
+    );
     assert_eq!(node.term, Some(api::Term(2)));
     node.stop().expect("stops");
     let log = wal::read(&disk.dyn_disk(), Path::new("/data/member/wal"), &walpb::Snapshot::default()).expect("a log");
@@ -112,7 +115,10 @@ fn disk_snapshots_let_the_log_go() {
         let list = disk.dyn_disk().list(Path::new(path)).expect("a folder");
         list.into_iter().map(|entry| entry.name).collect()
     };
-    let snaps: Vec<String> = names("/data/member/snap").into_iter().filter(|name| name.ends_with(".snap")).collect();
+    let snaps: Vec<String> = names("/data/member/snap")
+        .into_iter()
+        .filter(|name| name.ends_with(".snap"))
+        .collect();
     assert_eq!(snaps.len(), 2, "{snaps:?}");
     let segments = names("/data/member/wal").iter().filter(|name| name.ends_with(".wal")).count();
     assert!(segments <= 3, "{segments} segments");
@@ -152,7 +158,8 @@ fn checkpoints_outlive_a_restart() {
     let mut config = config();
     config.lease_checkpoint = true;
     let mut node = Node::start(&disk.dyn_disk(), &config, 1).expect("starts");
-    node.request(Body::LeaseGrant, &pb::LeaseGrantRequest { id: 7, ttl: 1000 }).expect("grants");
+    node.request(Body::LeaseGrant, &pb::LeaseGrantRequest { id: 7, ttl: 1000 })
+        .expect("grants");
     for _ in 0..3100 {
         node.tick().expect("goes on");
     }
@@ -222,7 +229,10 @@ fn membership_of_one() {
     let Ok(Response::Members(members)) = change(MemberChange::Update(moved)) else {
         panic!("an update passes")
     };
-    assert_eq!((members[0].peer_urls[0].as_str(), members[0].name.as_str()), ("http://127.0.0.1:15002", "m0"));
+    assert_eq!(
+        (members[0].peer_urls[0].as_str(), members[0].name.as_str()),
+        ("http://127.0.0.1:15002", "m0")
+    );
     change(MemberChange::Remove(own)).expect("even oneself");
     assert!(node.removed_self);
 }
@@ -239,7 +249,10 @@ fn starts_that_are_refused() {
     assert!(refused(&several).contains("several members come with consensus"));
     let mut nameless = config();
     nameless.name = "other".into();
-    assert_eq!(refused(&nameless), "couldn't find local name \"other\" in the initial cluster configuration");
+    assert_eq!(
+        refused(&nameless),
+        "couldn't find local name \"other\" in the initial cluster configuration"
+    );
     let mut twice = config();
     twice.initial_cluster.push(("m1".into(), "http://127.0.0.1:14002".into()));
     assert!(refused(&twice).contains("has duplicate url"));
@@ -256,7 +269,10 @@ fn starts_that_are_refused() {
 fn a_second_process_finds_the_database_locked() {
     let disk = SimDisk::new();
     let _first = Node::open(&disk.dyn_disk(), &config(), 1).expect("opens");
-    assert!(matches!(Node::open(&disk.dyn_disk(), &config(), 1), Err(OpenError::DatabaseLocked(_) | OpenError::Wal(_))));
+    assert!(matches!(
+        Node::open(&disk.dyn_disk(), &config(), 1),
+        Err(OpenError::DatabaseLocked(_) | OpenError::Wal(_))
+    ));
 }
 
 #[test]
