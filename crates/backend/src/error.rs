@@ -39,7 +39,7 @@ pub enum BackendError {
 impl BackendError {
     /// Whether another process has the file open: the caller may try again.
     pub fn is_locked(&self) -> bool {
-        matches!(self, BackendError::Open(bolt::OpenError::Locked { .. }))
+        matches!(self, BackendError::Open(bolt::OpenError::Locked))
     }
 
     pub(crate) fn schema(bucket: crate::Bucket, key: &[u8], problem: impl Into<String>) -> BackendError {

@@ -57,21 +57,27 @@ impl<'a> Kv<'a> {
 
     /// The stored form.
     pub fn encode(&self) -> Bytes {
-        let numbers = [
-            (CREATE_REVISION, self.create_revision),
-            (MOD_REVISION, self.mod_revision),
-            (VERSION, self.version),
-            (LEASE, self.lease),
-        ];
-        // A tag is one byte; a length or a number at most ten.
-        let mut out = BytesMut::with_capacity(self.key.len() + self.value.len() + 6 * 11);
-        put_bytes(&mut out, KEY, self.key);
-        for (field, number) in &numbers[..3] {
-            put_number(&mut out, *field, *number);
-        }
-        put_bytes(&mut out, VALUE, self.value);
-        put_number(&mut out, LEASE, self.lease);
+        let mut out = BytesMut::with_capacity(self.encoded_len());
+        self.encode_into(&mut out);
         out.freeze()
+    }
+
+    /// Appends the stored form.
+    pub fn encode_into(&self, out: &mut BytesMut) {
+        put_bytes(out, KEY, self.key);
+        put_number(out, CREATE_REVISION, self.create_revision);
+        put_number(out, MOD_REVISION, self.mod_revision);
+        put_number(out, VERSION, self.version);
+        put_bytes(out, VALUE, self.value);
+        put_number(out, LEASE, self.lease);
+    }
+
+    /// Length of the stored form.
+    pub fn encoded_len(&self) -> usize {
+        let bytes = [self.key, self.value].map(|b| if b.is_empty() { 0 } else { field_len(b.len()) });
+        let numbers = [self.create_revision, self.mod_revision, self.version, self.lease];
+        let numbers = numbers.map(|n| if n == 0 { 0 } else { 1 + encoded_len_varint(n as u64) });
+        bytes.iter().sum::<usize>() + numbers.iter().sum::<usize>()
     }
 }
 

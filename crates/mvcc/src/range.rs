@@ -98,11 +98,11 @@ pub(crate) struct Reader<'a> {
     pub compacted: i64,
 }
 
-/// A key that a range found, before its bytes are fetched.
+/// A key that a range found.
 struct Found {
     at: KeyRevision,
-    /// Fetched early only where the order depends on it.
-    stored: Option<Bytes>,
+    /// Its bytes, as far as they are known before the order and the limit are: fetched early only where the order depends on the value.
+    bytes: Option<Bytes>,
 }
 
 impl<'a> Reader<'a> {
@@ -125,7 +125,9 @@ impl<'a> Reader<'a> {
             Ok(limit) if limit > 0 && (sort.stops_at_limit || sort.in_key_order()) && !filters => limit.saturating_add(1),
             _ => 0,
         };
-        let mut found = self.find(range, at, fetch);
+        // As in Go, keys alone come out of the index, without the lease that only the pair has; sorted by value, out of the pair.
+        let from_index = request.keys_only && sort.target != SortTarget::Value;
+        let mut found = self.find(range, at, fetch, from_index);
         answer.count = if fetch == 0 || found.len() < fetch {
             found.len() as i64
         } else {
@@ -139,7 +141,7 @@ impl<'a> Reader<'a> {
             found.truncate(request.limit as usize);
             answer.more = true;
         }
-        answer.kvs = self.fetch(&found, request.keys_only)?;
+        answer.kvs = self.fetch(found, request.keys_only && !from_index)?;
         Ok(answer)
     }
 
@@ -162,14 +164,21 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn find(&self, range: KeyRange<'_>, at: i64, limit: usize) -> Vec<Found> {
-        let found = |at| Found { at, stored: None };
-        if range.until == Until::Single {
-            return self.index.get(range.from, at).map(found).into_iter().collect();
+    fn find(&self, range: KeyRange<'_>, at: i64, limit: usize, from_index: bool) -> Vec<Found> {
+        let expected = if range.until == Until::Single { 1 } else { limit.min(10_000) };
+        let mut all = Vec::with_capacity(expected);
+        if !from_index {
+            self.index.revisions(range, at, limit, &mut |at| {
+                all.push(Found { at, bytes: None });
+                ControlFlow::Continue(())
+            });
+            return all;
         }
-        let mut all = Vec::with_capacity(limit.min(10_000));
-        self.index.range(range, at, limit, &mut |_, at| {
-            all.push(found(at));
+        let mut pack = Pack::default();
+        self.index.range(range, at, limit, &mut |key, at| {
+            pack.remaining = expected.saturating_sub(all.len());
+            let bytes = Some(pack.key_alone(key, &at));
+            all.push(Found { at, bytes });
             ControlFlow::Continue(())
         });
         all
@@ -197,7 +206,7 @@ impl<'a> Reader<'a> {
         for (_, place) in order {
             let item = Found {
                 at: found[place].at,
-                stored: found[place].stored.take(),
+                bytes: found[place].bytes.take(),
             };
             sorted.push(Some(item));
         }
@@ -216,30 +225,22 @@ impl<'a> Reader<'a> {
                 let stored = self.value(item.at.modified)?.to_bytes();
                 let value = parse(item.at.modified, &stored)?.value;
                 let value = if value.is_empty() { Bytes::new() } else { stored.slice_ref(value) };
-                item.stored = Some(stored);
+                item.bytes = Some(stored);
                 Rank::Bytes(value)
             }
         })
     }
 
-    fn fetch(&self, found: &[Found], keys_only: bool) -> Result<Vec<Bytes>, MvccError> {
+    fn fetch(&self, found: Vec<Found>, without_value: bool) -> Result<Vec<Bytes>, MvccError> {
         let mut pack = Pack::default();
         let mut kvs = Vec::with_capacity(found.len());
         for (place, item) in found.iter().enumerate() {
             pack.remaining = found.len() - place;
-            let kv = match &item.stored {
-                Some(stored) if keys_only => pack.without_value(stored, item.at.modified)?,
-                Some(stored) => stored.clone(),
-                None => {
-                    let value = self.value(item.at.modified)?;
-                    if keys_only {
-                        pack.without_value(value.as_slice(), item.at.modified)?
-                    } else {
-                        pack.whole(value)
-                    }
-                }
-            };
-            kvs.push(kv);
+            kvs.push(match &item.bytes {
+                Some(stored) if without_value => pack.without_value(stored, item.at.modified)?,
+                Some(bytes) => bytes.clone(),
+                None => pack.whole(self.value(item.at.modified)?),
+            });
         }
         Ok(kvs)
     }
@@ -337,6 +338,23 @@ impl Pack {
         }
     }
 
+    /// A pair as far as the index knows it.
+    fn key_alone(&mut self, key: &[u8], at: &KeyRevision) -> Bytes {
+        let kv = Kv {
+            key,
+            create_revision: at.created,
+            mod_revision: at.modified.main,
+            version: at.version,
+            ..Kv::default()
+        };
+        if !self.has_room(kv.encoded_len()) {
+            return kv.encode();
+        }
+        kv.encode_into(&mut self.buffer);
+        self.buffer.split().freeze()
+    }
+
+    /// A stored pair without its value.
     fn without_value(&mut self, stored: &[u8], revision: Revision) -> Result<Bytes, MvccError> {
         let malformed = |_| MvccError::MalformedAt(RevisionKey::put(revision));
         let length = stored.len() - Kv::parse(stored).map_err(malformed)?.value.len();

@@ -6,12 +6,13 @@
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
+use api::Revision;
 use api::pb::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use api::pb::etcdserverpb::request_op::Request;
 use api::pb::etcdserverpb::response_op::Response;
 use api::pb::etcdserverpb::{Compare, PutRequest, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse};
 
-use crate::index::{KeyRange, KeyRevision, Until};
+use crate::index::{KeyRange, Until};
 use crate::range::{Reader, parse};
 use crate::{LeaseSink, MvccError};
 
@@ -61,46 +62,40 @@ pub(crate) fn path(reader: &Reader<'_>, request: &TxnRequest) -> Result<Path, Mv
 /// Whether a compare holds for its key, or for every key of its range that exists.
 fn holds(reader: &Reader<'_>, compare: &Compare) -> Result<bool, MvccError> {
     let range = KeyRange::of(&compare.key, &compare.range_end);
-    let mut some = false;
-    let mut verdict = Ok(true);
-    let mut look = |at: KeyRevision| {
-        some = true;
-        verdict = holds_for(reader, compare, at);
-        matches!(verdict, Ok(true))
-    };
-    if range.until == Until::Single {
-        if let Some(at) = reader.index.get(range.from, reader.current) {
-            look(at);
+    let target = CompareTarget::try_from(compare.target);
+    let needs_pair = matches!(target, Ok(CompareTarget::Value | CompareTarget::Lease));
+    let (mut any, mut all) = (false, true);
+    // Pairs are looked at afterwards: this is called under the index's lock.
+    let mut pairs = Vec::new();
+    reader.index.revisions(range, reader.current, 0, &mut |at| {
+        any = true;
+        if needs_pair {
+            pairs.push(at.modified);
+        } else {
+            all = result(compare, number(compare, at.version, at.created, at.modified.main, 0));
         }
-    } else {
-        reader.index.range(range, reader.current, 0, &mut |_, at| match look(at) {
-            true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(()),
-        });
+        if all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    if !any {
+        // A key that does not exist has no value to compare, not even an empty one; its numbers are all 0.
+        return Ok(target != Ok(CompareTarget::Value) && result(compare, number(compare, 0, 0, 0, 0)));
     }
-    if some {
-        return verdict;
+    for modified in pairs {
+        if !pair_holds(reader, compare, modified)? {
+            return Ok(false);
+        }
     }
-    // A key that does not exist has no value to compare, not even an empty one; its numbers are all 0.
-    Ok(compare.target != CompareTarget::Value as i32 && result(compare, number(compare, 0, 0, 0, 0)))
+    Ok(all)
 }
 
-fn holds_for(reader: &Reader<'_>, compare: &Compare, at: KeyRevision) -> Result<bool, MvccError> {
-    let needs_pair = compare.target == CompareTarget::Value as i32 || compare.target == CompareTarget::Lease as i32;
-    if !needs_pair {
-        let order = number(compare, at.version, at.created, at.modified.main, 0);
-        return Ok(result(compare, order));
-    }
-    let stored = reader.value(at.modified)?;
-    let kv = parse(at.modified, stored.as_slice())?;
-    let order = if compare.target == CompareTarget::Value as i32 {
-        let value = match &compare.target_union {
-            Some(TargetUnion::Value(value)) => &value[..],
-            _ => &[],
-        };
-        kv.value.cmp(value)
-    } else {
-        number(compare, 0, 0, 0, kv.lease)
+/// A compare of a value or a lease.
+fn pair_holds(reader: &Reader<'_>, compare: &Compare, modified: Revision) -> Result<bool, MvccError> {
+    let stored = reader.value(modified)?;
+    let kv = parse(modified, stored.as_slice())?;
+    let order = match &compare.target_union {
+        _ if compare.target == CompareTarget::Lease as i32 => number(compare, 0, 0, 0, kv.lease),
+        Some(TargetUnion::Value(value)) => kv.value.cmp(value),
+        _ => kv.value.cmp(&[]),
     };
     Ok(result(compare, order))
 }
@@ -199,6 +194,9 @@ impl<'c> Check<'c> {
     }
 
     fn put(&self, put: &PutRequest) -> Result<(), MvccError> {
+        if put.lease != 0 && !self.leases.exists(put.lease.into()) {
+            return Err(MvccError::LeaseNotFound);
+        }
         if put.ignore_value || put.ignore_lease {
             // The request checks do not see that a delete without an end takes the key away first (Go etcd dies of it in the
             // middle of the transaction).
@@ -206,9 +204,6 @@ impl<'c> Check<'c> {
             if gone || self.reader.index.get(&put.key, self.reader.current).is_none() {
                 return Err(MvccError::KeyNotFound);
             }
-        }
-        if put.lease != 0 && !self.leases.exists(put.lease.into()) {
-            return Err(MvccError::LeaseNotFound);
         }
         Ok(())
     }
