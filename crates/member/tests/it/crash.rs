@@ -153,7 +153,7 @@ impl Run {
         for attempt in 0..40 {
             self.disk = self.disk.crash(self.rng.next_u64());
             self.lives += 1;
-            if attempt < 3 && self.rng.next_u64() % 3 == 0 {
+            if attempt < 3 && self.rng.next_u64().is_multiple_of(3) {
                 self.cut_within(60);
             }
             match Node::start(&self.disk.dyn_disk(), &config(), self.lives << 20) {

@@ -78,11 +78,11 @@ impl Node {
         self.duties()?;
         self.parts.applier.tick(self.now, &mut self.outcome).map_err(stopped)?;
         self.take_outcome()?;
-        if let Some(job) = self.compactions.first_mut() {
-            if let mvcc::Step::Done(_) = job.job.step().map_err(stopped)? {
-                let finished = self.compactions.remove(0);
-                self.give(finished.answer_when_done.into_iter().collect());
-            }
+        if let Some(job) = self.compactions.first_mut()
+            && let mvcc::Step::Done(_) = job.job.step().map_err(stopped)?
+        {
+            let finished = self.compactions.remove(0);
+            self.give(finished.answer_when_done.into_iter().collect());
         }
         Ok(())
     }
