@@ -165,7 +165,7 @@ fn pick(compacted: i64, newest: i64, choice: u8) -> i64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn behaves_as_the_model(acts in proptest::collection::vec(act(), 1..120)) {
