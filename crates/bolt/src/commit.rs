@@ -27,8 +27,9 @@ const KEEP_BYTES: usize = 64 << 20;
 pub(crate) enum Placement {
     /// Long runs first.
     Runs,
-    /// The lowest pages first, and the high-water mark falls over what is free below it.
-    Lowest,
+    /// The lowest pages first, and the high-water mark falls over what is free below it, to `limit` or lower; else there is no
+    /// commit.
+    Lowest { limit: PageId },
 }
 
 /// A commit whose bytes are ready and whose pages are taken.
@@ -92,7 +93,7 @@ impl WriteTx<'_> {
         let writer: &mut Writer = &mut self.writer;
         let out = std::mem::take(&mut writer.out);
         let mut to = Spill::new(&mut writer.freelist, base.handle.page_size, base.meta.mark, out);
-        if placement == Placement::Lowest {
+        if let Placement::Lowest { .. } = placement {
             to.lowest = true;
             to.lower_mark();
         }
@@ -109,11 +110,11 @@ impl WriteTx<'_> {
                 return Err(error);
             }
         };
-        if placement == Placement::Lowest && to.mark > base.meta.mark {
+        to.give_back_rest();
+        if matches!(placement, Placement::Lowest { limit } if to.mark > limit) {
             to.undo();
             return Ok(None);
         }
-        to.give_back_rest();
         let meta = Meta {
             root,
             root_sequence: self.buckets[ROOT].sequence,

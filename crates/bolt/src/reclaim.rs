@@ -20,6 +20,8 @@ use crate::{CommitError, Db, PageError, TxError, WriteTx};
 
 /// Free pages that are not worth a plan: each step leaves some behind for the paths it copies.
 const SPARE_PAGES: u64 = 16;
+/// In a big file, this part of it is not worth one either: as much comes and goes with ordinary commits.
+const SPARE_PART: u64 = 256;
 /// What moving a page may copy besides it: the branches above, which must find room below too.
 const PATH_PAGES: u64 = 6;
 /// A plan lists at most this many pages; the next one has the rest.
@@ -54,6 +56,10 @@ pub(crate) struct Plan {
     victims: Vec<Victim>,
     /// The page after the last one in use when the plan was made.
     end: PageId,
+    /// The free pages before it then.
+    free_below: u64,
+    /// The mark after the last step.
+    mark: PageId,
 }
 
 impl Db {
@@ -70,18 +76,24 @@ impl Db {
         }
         let mut plan = match tx.writer.plan.take() {
             Some(plan) if !plan.victims.is_empty() => plan,
-            last => tx.next_plan(last.map(|plan| plan.end))?,
+            // Where others have made the file longer since, what the last plan came to says nothing.
+            last => {
+                let mark = tx.tree.base.meta.mark;
+                tx.next_plan(last.filter(|plan| mark <= plan.mark))?
+            }
         };
         let mut moved = tx.move_pages(&mut plan, max_pages as u64)?;
+        let limit = tx.writer.freelist.end_in_use(tx.tree.base.meta.mark);
         if moved == 0 {
             tx.rollback();
-        } else if tx.commit_placed(Placement::Lowest)?.is_none() {
+        } else if tx.commit_placed(Placement::Lowest { limit })?.is_none() {
             // The paths to the pages take up more room than there is.
             plan.victims.clear();
             moved = 0;
         }
         let done = moved == 0 && !self.lower_marks()?;
         let mut writer = self.writer.lock();
+        plan.mark = self.current().meta.mark;
         writer.plan = Some(plan).filter(|_| !done);
         let truncated = self.cut(&mut writer)?;
         Ok(Reclaimed { moved, truncated, done })
@@ -92,10 +104,12 @@ impl Db {
     fn lower_marks(&self) -> Result<bool, CommitError> {
         let tx = self.begin_write();
         let mark = tx.tree.base.meta.mark;
-        if tx.writer.older_mark <= mark && tx.writer.freelist.end_in_use(mark) == mark {
-            return Ok(false);
-        }
-        Ok(tx.commit_placed(Placement::Lowest)?.is_some())
+        let limit = match tx.writer.freelist.end_in_use(mark) < mark {
+            true => mark - 1,
+            false if tx.writer.older_mark > mark => mark,
+            false => return Ok(false),
+        };
+        Ok(tx.commit_placed(Placement::Lowest { limit })?.is_some())
     }
 
     /// Cuts the file down to what both metas need.
@@ -122,20 +136,18 @@ impl Db {
 }
 
 impl WriteTx<'_> {
-    /// A plan for what is in use now. An empty one if the last plan, whose `end` is given, has not brought the end down: copying
-    /// paths costs pages too, and where the two are even it is time to stop.
-    fn next_plan(&mut self, last_end: Option<PageId>) -> Result<Plan, PageError> {
+    /// A plan for what is in use now. An empty one if the last plan has not brought the end down nor has room come up since:
+    /// copying paths costs pages too, and where the two are even it is time to stop.
+    fn next_plan(&mut self, last: Option<Plan>) -> Result<Plan, PageError> {
         let mark = self.tree.base.meta.mark;
         let end = self.writer.freelist.end_in_use(mark);
-        if let Some(last) = last_end.filter(|last| *last <= end) {
-            return Ok(Plan {
-                end: last,
-                ..Plan::default()
-            });
-        }
         let free_below = self.writer.freelist.free_pages() - (mark - end);
-        let plan = Plan::make(&self.tree.base, end.saturating_sub(free_below) + SPARE_PAGES)?;
-        Ok(Plan { end, ..plan })
+        if let Some(last) = last.filter(|last| last.end <= end && last.free_below >= free_below) {
+            return Ok(last);
+        }
+        let spare = SPARE_PAGES.max(end / SPARE_PART);
+        let plan = Plan::make(&self.tree.base, end.saturating_sub(free_below) + spare)?;
+        Ok(Plan { end, free_below, ..plan })
     }
 
     /// Marks the paths to the next victims for rewriting, as far as there is room below them.

@@ -6,7 +6,7 @@
 use crate::PageError;
 use crate::PageFault;
 use crate::freelist::{Freelist, Run};
-use crate::page::{BRANCH, BucketHeader, ELEMENT, HEADER, Header, LEAF, PageId};
+use crate::page::{BRANCH, BucketHeader, ELEMENT, HEADER, Header, LEAF, MAX_DEPTH, PageId};
 use crate::tree::{Body, BranchEntry, Child, LeafEntry, NodeId, Tree};
 
 /// A page that is split keeps at least this many keys in each part.
@@ -141,7 +141,7 @@ impl Tree {
     pub fn rebalance(&mut self, mut root: NodeId, fill: f32) -> Result<NodeId, PageError> {
         let threshold = (self.base.handle.page_size as f32 * fill) as usize / 2;
         self.rebalance_under(root, threshold)?;
-        loop {
+        for _ in 0..MAX_DEPTH {
             match &self.nodes[root].body {
                 Body::Branch(entries) if entries.is_empty() => {
                     self.nodes[root].body = Body::Leaf(Vec::new());
@@ -155,6 +155,7 @@ impl Tree {
                 _ => return Ok(root),
             }
         }
+        Err(self.base.circle(0, MAX_DEPTH as u64))
     }
 
     fn rebalance_under(&mut self, id: NodeId, threshold: usize) -> Result<(), PageError> {
