@@ -39,3 +39,36 @@ pub(crate) fn host_name(host: &str) -> &str {
         _ => host,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_lose_their_port() {
+        for (host, name) in [
+            ("a.example", "a.example"),
+            ("a.example:1", "a.example"),
+            ("[::1]:2379", "::1"),
+            ("[::1]", "[::1]"),
+            ("::1", "::1"),
+            ("", ""),
+        ] {
+            assert_eq!(host_name(host), name);
+        }
+    }
+
+    #[test]
+    fn a_list_with_a_star_lets_in_all() {
+        let set = |list: &[&str]| list.iter().map(|o| (*o).to_owned()).collect();
+        let access = Access {
+            origins: set(&["a"]),
+            hosts: set(&["a", "*"]),
+        };
+        assert!(access.host_allowed("b"));
+        assert_eq!(access.allowed_origin(Some("a")), Some("a".to_owned()));
+        assert_eq!(access.allowed_origin(Some("b")), None);
+        assert_eq!(access.allowed_origin(None), None);
+        assert_eq!(Access::default().allowed_origin(None), Some("*".to_owned()));
+    }
+}

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use http::{Request, Response, StatusCode};
 
 use super::{Body, Http, answer};
+use crate::log::{self, field};
 
 const NOSPACE: i32 = 1;
 const CORRUPT: i32 = 2;
@@ -62,7 +63,7 @@ fn excluded(request: &Request<()>) -> BTreeSet<String> {
 /// `/health`: alarms, leader, a read; the first that fails is the reason.
 pub(super) async fn health(http: &Http, request: &Request<()>) -> Response<Body> {
     if let Some(refused) = answer::only_get(request) {
-        http.pages.warn("/health error", &[("status-code", "405".to_owned())]);
+        log::warn("/health error", &[field("status-code", 405i64)]);
         return refused;
     }
     let serializable = answer::query(request, "serializable").first().is_some_and(|v| v == "true");
@@ -77,8 +78,7 @@ pub(super) async fn health(http: &Http, request: &Request<()>) -> Response<Body>
         return answer::text(json);
     }
     http.metrics.server_health_failures.inc();
-    http.pages
-        .warn("/health error", &[("output", json.clone()), ("status-code", "503".to_owned())]);
+    log::warn("/health error", &[field("output", &json), field("status-code", 503i64)]);
     answer::error(StatusCode::SERVICE_UNAVAILABLE, &json)
 }
 
@@ -93,9 +93,9 @@ async fn unhealthy(http: &Http, excluded: &BTreeSet<String>, serializable: bool)
         if excluded.contains(&name) {
             continue;
         }
-        http.pages.warn(
+        log::warn(
             "serving /health false due to an alarm",
-            &[("alarm", format!("memberID:{} alarm:{name} ", alarm.member.0))],
+            &[field("alarm", &format!("memberID:{} alarm:{name} ", alarm.member.0))],
         );
         let reason = match alarm.kind {
             NOSPACE => "ALARM NOSPACE",
@@ -105,11 +105,11 @@ async fn unhealthy(http: &Http, excluded: &BTreeSet<String>, serializable: bool)
         return Some(reason.to_owned());
     }
     if !serializable && !http.pages.has_leader() {
-        http.pages.warn("serving /health false; no leader", &[]);
+        log::warn("serving /health false; no leader", &[]);
         return Some("RAFT NO LEADER".to_owned());
     }
     if let Err(error) = http.pages.read(serializable).await {
-        http.pages.warn("serving /health false; Range fails", &[("error", error.clone())]);
+        log::warn("serving /health false; Range fails", &[log::error_field(&error)]);
         return Some(format!("RANGE ERROR:{error}"));
     }
     None
@@ -128,15 +128,15 @@ pub(super) async fn check(http: &Http, path: &str, request: &Request<()>) -> Opt
         None => None,
     };
     if let Some(refused) = answer::only_get(request) {
-        http.pages.warn(
+        log::warn(
             "Health request error",
-            &[("path", format!("/{path}")), ("status-code", "405".to_owned())],
+            &[field("path", &format!("/{path}")), field("status-code", 405i64)],
         );
         return Some(refused);
     }
     let chosen: Vec<Check> = match single {
         Some(check) => vec![check],
-        None => without(http, all, excluded(request)),
+        None => without(all, excluded(request)),
     };
     let mut lines = String::new();
     let mut healthy = true;
@@ -152,12 +152,12 @@ pub(super) async fn check(http: &Http, path: &str, request: &Request<()>) -> Opt
         }
     }
     if !healthy {
-        http.pages.warn(
+        log::error(
             "Health check error",
             &[
-                ("path", format!("/{path}")),
-                ("reason", lines.clone()),
-                ("status-code", "503".to_owned()),
+                field("path", &format!("/{path}")),
+                field("reason", &lines),
+                field("status-code", 503i64),
             ],
         );
         return Some(answer::error(StatusCode::SERVICE_UNAVAILABLE, &lines));
@@ -168,13 +168,13 @@ pub(super) async fn check(http: &Http, path: &str, request: &Request<()>) -> Opt
     Some(response)
 }
 
-fn without(http: &Http, all: &[Check], mut excluded: BTreeSet<String>) -> Vec<Check> {
+fn without(all: &[Check], mut excluded: BTreeSet<String>) -> Vec<Check> {
     let left = all.iter().copied().filter(|check| !excluded.remove(check.name())).collect();
     if !excluded.is_empty() {
         let names: Vec<String> = excluded.iter().map(|name| format!("{name:?}")).collect();
-        http.pages.warn(
+        log::warn(
             "some health checks cannot be excluded",
-            &[("missing-health-checks", names.join(","))],
+            &[field("missing-health-checks", &names.join(","))],
         );
     }
     left

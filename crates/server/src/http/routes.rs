@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::access::host_name;
 use super::{Body, Doors, Http, Peer, answer, gateway, health, pages};
+use crate::log::{self, field};
 
 pub(super) async fn handle(http: &Arc<Http>, doors: Doors, peer: &Peer, mut request: Request<Body>) -> Response<Body> {
     let head = request.method() == Method::HEAD;
@@ -77,10 +78,7 @@ fn refuse(http: &Http, peer: &Peer, request: &Request<Body>) -> Option<Response<
             return None;
         }
         let host = host_name(host);
-        http.pages.warn(
-            "rejecting HTTP request to prevent DNS rebinding attacks",
-            &[("host", host.to_owned())],
-        );
+        log::warn("rejecting HTTP request to prevent DNS rebinding attacks", &[field("host", host)]);
         let text = format!(
             "\netcd received your request, but the Host header was unrecognized.\n\n\
              To fix this, choose one of the following options:\n\
