@@ -191,7 +191,7 @@ impl Client {
                     let metadata = self.inner.metadata.lock().clone();
                     match connection.unary(path, &metadata, options.request_timeout, request.clone()).await {
                         Ok(answer) => return Ok(answer),
-                        Err(error) => (status(error), repeat == Repeat::Yes),
+                        Err(error) => (status(error.status), repeat == Repeat::Yes || error.unprocessed),
                     }
                 }
             };

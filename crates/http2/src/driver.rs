@@ -121,11 +121,14 @@ where
     F: Future<Output = ()>,
 {
     pub(crate) fn new(io: IO, role: R, ready: Arc<Ready>, keepalive: KeepAlive, shutdown: Option<F>) -> Driver<IO, R, F> {
+        let shutdown_waker = SlotWaker::new(&ready, SHUTDOWN);
+        // Has the request polled for the first time.
+        shutdown_waker.notify();
         Driver {
             io,
             role,
             shutdown: shutdown.map(Box::pin),
-            shutdown_waker: SlotWaker::new(&ready, SHUTDOWN),
+            shutdown_waker,
             timer_waker: SlotWaker::new(&ready, TIMER),
             ready,
             preface: &[],
@@ -410,10 +413,6 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         this.ready.begin(cx.waker());
-        if this.sleep_until.is_none() && this.shutdown.is_some() && this.sleep.is_none() {
-            // The first poll: nobody has asked yet.
-            this.poll_shutdown_request();
-        }
         for _ in 0..ROUNDS {
             match this.round(cx) {
                 Step::Ended => return Poll::Ready(()),

@@ -36,10 +36,10 @@ async fn unary_calls_and_their_statuses() {
         .unary("/test.Toy/Fail", &none(), None, Encoded::copy_from(&7u32.to_be_bytes()))
         .await
         .unwrap_err();
-    assert_eq!((failed.code.0, &*failed.message), (7, "it failed: 100% ☠"));
+    assert_eq!((failed.status.code.0, &*failed.status.message), (7, "it failed: 100% ☠"));
     let missing = client.unary("/test.Toy/None", &none(), None, Encoded::empty()).await.unwrap_err();
     assert_eq!(
-        (missing.code.0, &*missing.message),
+        (missing.status.code.0, &*missing.status.message),
         (12, "unknown method None for service test.Toy")
     );
     let mut metadata = Metadata::new();
@@ -55,13 +55,13 @@ async fn unary_calls_and_their_statuses() {
         .unary("/test.Toy/Hang", &none(), Some(Duration::from_millis(10)), Encoded::empty())
         .await
         .unwrap_err();
-    assert_eq!((late.code.0, &*late.message), (4, "context deadline exceeded"));
+    assert_eq!((late.status.code.0, &*late.status.message), (4, "context deadline exceeded"));
     let large = client
         .unary("/test.Toy/Echo", &none(), None, Encoded::from(vec![0; 3 << 20]))
         .await
         .unwrap_err();
     assert_eq!(
-        (large.code.0, &*large.message),
+        (large.status.code.0, &*large.status.message),
         (8, "trying to send message larger than max (3145728 vs. 2097152)")
     );
     while toy.hanging.load(Ordering::SeqCst) > 0 {
@@ -200,13 +200,14 @@ async fn a_lost_connection_fails_all_calls() {
     }
     served.abort();
     assert_eq!(receive.message().await.unwrap_err().code.0, 14);
-    assert_eq!(call.await.unwrap().unwrap_err().code.0, 14);
+    assert_eq!(call.await.unwrap().unwrap_err().status.code.0, 14);
     assert!(client.is_closed());
     assert_eq!(
         client
             .unary("/test.Toy/Echo", &none(), None, Encoded::empty())
             .await
             .unwrap_err()
+            .status
             .code
             .0,
         14
@@ -337,5 +338,35 @@ async fn an_answer_that_is_not_grpc_is_a_status() {
     let (client, connection) = connect(theirs, Options::default());
     tokio::spawn(connection);
     let failed = client.unary("/any/Echo", &none(), None, Encoded::empty()).await.unwrap_err();
-    assert_eq!(failed.code.0, 14);
+    assert_eq!(failed.status.code.0, 14);
+}
+
+#[tokio::test]
+async fn a_server_that_goes_away_leaves_no_doubt() {
+    let toy = Arc::new(Toy::default());
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = common::serve_until(ours, Config::default(), &toy, async {
+        let _ = stopped.await;
+    });
+    let (client, connection) = connect(theirs, Options::default());
+    let connection = tokio::spawn(connection);
+    let (send, mut receive) = client.stream("/test.Toy/Bidi", &none(), None).unwrap();
+    send.send(Encoded::copy_from(b"one")).await.unwrap();
+    receive.message().await.unwrap();
+    stop.send(()).unwrap();
+    let refused = loop {
+        if let Err(error) = client.unary("/test.Toy/Echo", &none(), None, Encoded::empty()).await {
+            break error;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(refused.unprocessed && refused.status.code.0 == 14, "{refused}");
+    // The open call goes on to its end.
+    send.send(Encoded::copy_from(b"two")).await.unwrap();
+    assert_eq!(receive.message().await.unwrap().unwrap(), "two");
+    drop(send);
+    assert_eq!(receive.message().await, Ok(None));
+    connection.await.unwrap();
+    served.await.unwrap();
 }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::response::{ResponseHead, reset_status};
-use super::{Command, NewCall, Options, Queue, connection_lost};
+use super::{CallError, Command, NewCall, Options, Queue, connection_lost};
 use crate::channel::{Outgoing, Shared};
 use crate::deadlines::Deadlines;
 use crate::driver::Role;
@@ -20,6 +20,7 @@ use crate::ready::{COMMANDS, Ready};
 use crate::wire::{Event, Fault, Limits, Payload, Sent, Side, Target, Wire};
 use crate::{Code, Encoded, Metadata, Status};
 
+const OUT_OF_NUMBERS: &str = "no stream numbers are left";
 const MAX_HEADER_LIST: u32 = 16 * 1024 * 1024;
 
 /// What the client keeps of a stream.
@@ -34,7 +35,7 @@ pub(super) struct Call {
 
 enum Kind {
     Unary {
-        reply: oneshot::Sender<Result<Bytes, Status>>,
+        reply: oneshot::Sender<Result<Bytes, CallError>>,
         message: Option<Bytes>,
     },
     Stream(Arc<Shared>),
@@ -112,7 +113,10 @@ impl Caller {
         };
         let slot = match self.wire.open_own(call) {
             Ok(slot) => slot,
-            Err(call) => return call.end(Err(connection_lost("no stream numbers are left"))),
+            Err(call) => {
+                call.end(Err(connection_lost(OUT_OF_NUMBERS)), true);
+                return self.close_queue(OUT_OF_NUMBERS);
+            }
         };
         let waker = self.wire.streams.waker(slot, &self.ready);
         let Some(stream) = self.wire.streams.get(slot) else { return };
@@ -240,7 +244,7 @@ impl Caller {
         if !stream.call.ended {
             self.wire.reset(stream.id, ErrorCode::NO_ERROR);
         }
-        stream.call.end(status);
+        stream.call.end(status, false);
         self.start_waiting();
     }
 
@@ -248,14 +252,14 @@ impl Caller {
     fn cancel(&mut self, slot: u32, status: Status) {
         let Some(stream) = self.wire.streams.remove(slot) else { return };
         self.wire.reset(stream.id, ErrorCode::CANCEL);
-        stream.call.end(Err(status));
+        stream.call.end(Err(status), false);
         self.start_waiting();
     }
 
     /// The call ends without a further frame.
-    fn lose(&mut self, slot: u32, status: Status) {
+    fn lose(&mut self, slot: u32, status: Status, unprocessed: bool) {
         if let Some(stream) = self.wire.streams.remove(slot) {
-            stream.call.end(Err(status));
+            stream.call.end(Err(status), unprocessed);
             self.start_waiting();
         }
     }
@@ -283,7 +287,7 @@ impl Caller {
         self.close_queue(&why);
         for slot in self.wire.streams.occupied() {
             if self.wire.streams.get(slot).is_some_and(|stream| stream.id > last) {
-                self.lose(slot, connection_lost(&why));
+                self.lose(slot, connection_lost(&why), true);
             }
         }
     }
@@ -297,7 +301,7 @@ impl Caller {
         drop(state);
         for command in self.waiting.drain(..).chain(commands) {
             match command {
-                Command::Unary { reply, .. } => drop(reply.send(Err(connection_lost(why)))),
+                Command::Unary { reply, .. } => drop(reply.send(Err(CallError::unprocessed(connection_lost(why))))),
                 Command::Stream { shared, .. } => shared.close(Err(connection_lost(why))),
             }
         }
@@ -305,7 +309,7 @@ impl Caller {
 }
 
 impl Call {
-    fn end(self, status: Result<(), Status>) {
+    fn end(self, status: Result<(), Status>, unprocessed: bool) {
         match self.kind {
             Kind::Unary { reply, message } => {
                 let no_message = || {
@@ -314,8 +318,9 @@ impl Call {
                         "cardinality violation: received no response message from non-server-streaming RPC",
                     )
                 };
+                let answer = status.and_then(|()| message.ok_or_else(no_message));
                 // A caller that is gone does not want it.
-                let _ = reply.send(status.and_then(|()| message.ok_or_else(no_message)));
+                let _ = reply.send(answer.map_err(|status| CallError { status, unprocessed }));
             }
             Kind::Stream(shared) => shared.close(status),
         }
@@ -338,7 +343,7 @@ impl Role for Caller {
                 block,
             } => self.on_headers(id, target, end_stream, &block)?,
             Event::Data { slot, data, end_stream } => self.on_data(slot, data, end_stream),
-            Event::Reset { slot, code } => self.lose(slot, reset_status(code)),
+            Event::Reset { slot, code } => self.lose(slot, reset_status(code), code == ErrorCode::REFUSED_STREAM),
             Event::GoAway { last, code, debug } => self.on_goaway(last, code, debug),
             Event::Settings => self.start_waiting(),
             Event::Ping | Event::PingAck(_) | Event::Nothing => {}
@@ -348,7 +353,7 @@ impl Role for Caller {
 
     fn stream_fault(&mut self, id: u32, _code: ErrorCode) {
         if let Some(slot) = self.wire.streams.find(id) {
-            self.lose(slot, Status::new(Code::INTERNAL, "the server breaks the protocol"));
+            self.lose(slot, Status::new(Code::INTERNAL, "the server breaks the protocol"), false);
         }
     }
 
@@ -387,7 +392,7 @@ impl Role for Caller {
         let why = if why.is_empty() { "closed" } else { why };
         self.close_queue(why);
         for slot in self.wire.streams.occupied() {
-            self.lose(slot, connection_lost(why));
+            self.lose(slot, connection_lost(why), false);
         }
     }
 }

@@ -63,12 +63,33 @@ impl Default for Options {
     }
 }
 
+/// Why a unary call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{status}")]
+pub struct CallError {
+    pub status: Status,
+    /// The server has certainly not worked on the call: it was not sent, or refused before a handler saw it. It may be made again.
+    pub unprocessed: bool,
+}
+
+impl CallError {
+    fn unprocessed(status: Status) -> CallError {
+        CallError { status, unprocessed: true }
+    }
+}
+
+impl From<CallError> for Status {
+    fn from(error: CallError) -> Status {
+        error.status
+    }
+}
+
 /// What a caller wants of the connection.
 enum Command {
     Unary {
         call: NewCall,
         message: Encoded,
-        reply: oneshot::Sender<Result<Bytes, Status>>,
+        reply: oneshot::Sender<Result<Bytes, CallError>>,
     },
     Stream {
         call: NewCall,
@@ -168,17 +189,24 @@ impl Client {
         metadata: &Metadata,
         timeout: Option<Duration>,
         message: Encoded,
-    ) -> Result<Bytes, Status> {
+    ) -> Result<Bytes, CallError> {
         let queue = &self.handle.queue;
-        grpc::check_sent(message.len(), queue.max_send, "")?;
+        grpc::check_sent(message.len(), queue.max_send, "").map_err(CallError::unprocessed)?;
         let (reply, answer) = oneshot::channel();
         let call = NewCall {
             path,
             metadata: metadata.clone(),
             timeout,
         };
-        queue.push(Command::Unary { call, message, reply })?;
-        answer.await.unwrap_or_else(|_| Err(connection_lost("the connection was dropped")))
+        queue
+            .push(Command::Unary { call, message, reply })
+            .map_err(CallError::unprocessed)?;
+        answer.await.unwrap_or_else(|_| {
+            Err(CallError {
+                status: connection_lost("the connection was dropped"),
+                unprocessed: false,
+            })
+        })
     }
 
     /// A streaming call. Dropping all senders ends our side; dropping the receiver resets the call.
