@@ -28,6 +28,8 @@ pub struct DutiesConfig {
     pub retry: Duration,
     /// One election: what a new leader adds to every lease.
     pub election: Duration,
+    /// The time now: the attributes are due.
+    pub started: Duration,
 }
 
 /// The machine of a member's own proposals.
@@ -48,15 +50,15 @@ pub struct Duties {
 impl Duties {
     pub fn new(config: DutiesConfig, cluster: Cluster, lessor: Lessor, ids: Arc<RequestIds>, progress: Arc<Progress>) -> Duties {
         Duties {
+            publish_at: config.started,
+            version_at: config.started,
+            scan_at: config.started,
             config,
             cluster,
             lessor,
             ids,
             progress,
             published_by: Vec::new(),
-            publish_at: Duration::ZERO,
-            version_at: Duration::ZERO,
-            scan_at: Duration::ZERO,
         }
     }
 

@@ -8,8 +8,6 @@ mod data;
 mod membership;
 mod outcome;
 mod space;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +51,8 @@ pub struct Parts {
     pub lease_checkpoint_persist: bool,
     /// When an own proposal that was not applied is made again: the request timeout.
     pub retry: Duration,
+    /// The time now: the first look at the storage version is due.
+    pub started: Duration,
 }
 
 /// The machine. One thread owns it.
@@ -80,7 +80,7 @@ impl Applier {
             snapshot_at: index,
             snapshot_forced: false,
             space: Space::default(),
-            version_look: Duration::ZERO,
+            version_look: parts.started,
             newest_of_3_6: RaftIndex(0),
             parts,
         }

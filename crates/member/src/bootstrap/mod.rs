@@ -28,6 +28,7 @@ use crate::propose::RequestIds;
 use crate::quota::Quota;
 use crate::replicate::{Replicator, Start};
 use crate::stats::Progress;
+use database::Database;
 
 pub use config::Config;
 
@@ -103,12 +104,12 @@ fn refuse<T>(text: impl Into<String>) -> Result<T, OpenError> {
     Err(OpenError::Refused(text.into()))
 }
 
-/// Opens or creates the member of `config`. `unix_ms` is the wall clock (for request ids only), `now` the time since the process began.
+/// Opens or creates the member of `config`. `unix_ms` is the wall clock (for request ids only), `now` the time since the process began, by the clock
+/// that all later calls are told.
 ///
 /// # Errors
 /// `OpenError`: nothing was started. A database that another process holds is left alone.
 pub fn open(disk: &DynDisk, config: &Config, now: Duration, unix_ms: u64) -> Result<Opened, OpenError> {
-    let _ = now;
     let mut notes = Vec::new();
     prepare_folders(disk, config, &mut notes)?;
     let had_log = wal::exists(disk, &config.wal_dir())?;
@@ -131,7 +132,6 @@ pub fn open(disk: &DynDisk, config: &Config, now: Duration, unix_ms: u64) -> Res
     database.promote_v2_voters(disk, config, &snapshot)?;
     replay::check(config, &log, &snapshot, &database, member_id)?;
 
-    let progress = Arc::new(Progress::default());
     let ids = Arc::new(RequestIds::new(member_id, unix_ms));
     let start = Start {
         member: member_id,
@@ -141,7 +141,23 @@ pub fn open(disk: &DynDisk, config: &Config, now: Duration, unix_ms: u64) -> Res
         conf_state: database.state.conf_state(),
         tick: config.tick,
     };
-    let snapshot_at = start.snapshot;
+    let cluster = Cluster::new(cluster_id, member_id, database.state.clone());
+    assemble(config, now, database, log.wal, start, cluster, ids, notes)
+}
+
+/// Builds the machines on what was found.
+fn assemble(
+    config: &Config,
+    now: Duration,
+    mut database: Database,
+    wal: Wal,
+    start: Start,
+    cluster: Cluster,
+    ids: Arc<RequestIds>,
+    mut notes: Vec<Note>,
+) -> Result<Opened, OpenError> {
+    let progress = Arc::new(Progress::default());
+    let snapshot = start.snapshot;
     let replicator = Replicator::new(start, progress.clone())?;
     let lessor = Lessor::new(LessorConfig {
         min_ttl_seconds: LessorConfig::min_ttl(config.election_ticks, config.tick),
@@ -154,15 +170,8 @@ pub fn open(disk: &DynDisk, config: &Config, now: Duration, unix_ms: u64) -> Res
         job,
         answer_when_done: None,
     });
-    let cluster = Cluster::new(cluster_id, member_id, database.state.clone());
     let alarms = database.alarms()?;
     let quota = Quota::new(config.quota_backend_bytes);
-    let duties = DutiesConfig {
-        name: config.name.clone(),
-        client_urls: config.client_urls.clone(),
-        retry: config.request_timeout(),
-        election: config.election(),
-    };
     let applier = Applier::new(Parts {
         writer,
         backend: database.backend.clone(),
@@ -173,19 +182,27 @@ pub fn open(disk: &DynDisk, config: &Config, now: Duration, unix_ms: u64) -> Res
         ids: ids.clone(),
         progress: progress.clone(),
         consistent_index: database.backend.consistent_index(),
-        snapshot: snapshot_at,
+        snapshot,
         snapshot_count: config.snapshot_count,
         max_learners: config.max_learners,
         lease_checkpoint_persist: config.lease_checkpoint_persist,
         retry: config.request_timeout(),
+        started: now,
     });
+    let duties = DutiesConfig {
+        name: config.name.clone(),
+        client_urls: config.client_urls.clone(),
+        retry: config.request_timeout(),
+        election: config.election(),
+        started: now,
+    };
     Ok(Opened {
-        member_id,
-        cluster_id,
+        member_id: cluster.local_id(),
+        cluster_id: cluster.cluster_id(),
         replicator,
         applier,
         duties: Duties::new(duties, cluster.clone(), lessor.clone(), ids.clone(), progress.clone()),
-        wal: log.wal,
+        wal,
         committer: database.committer,
         backend: database.backend,
         store,

@@ -193,6 +193,23 @@ fn raw_requests_of_3_5() {
     assert!(matches!(decode(Bytes::from_static(delete)), Err(DecodeError::UnknownV2 { .. })));
 }
 
+proptest::proptest! {
+    /// Damage before the checksum was made must not take the process down.
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(0u8.., 0..200)) {
+        let _ = decode(bytes.into());
+    }
+
+    #[test]
+    fn damaged_requests_are_read_or_refused(at in 0usize..60, byte in 0u8..) {
+        let put = PutRequest { key: Bytes::from_static(b"key"), value: Bytes::from_static(&[9; 40]), ..Default::default() };
+        let mut data = wrap(&header(7), Body::Put, &put.encode_to_vec()).to_vec();
+        let at = at % data.len();
+        data[at] = byte;
+        let _ = decode(data.into());
+    }
+}
+
 #[test]
 fn what_is_no_request_is_an_error() {
     for bad in [&b"\xff"[..], b"\x22\x7f", b"\x22\x02\x0a\x09", b"\xfa\xff\x01\x01"] {
