@@ -240,7 +240,7 @@ fn hash(content: &Content) -> u32 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_view_is_a_map(ops in prop::collection::vec(op(), 1..60)) {

@@ -95,7 +95,7 @@ impl Hashes {
 impl Core {
     /// HashKV; revision 0 asks for the newest.
     pub fn hash_kv(&self, revision: i64) -> Result<HashKv, MvccError> {
-        if let Some(hash) = self.hashes.find(revision) {
+        if revision != 0 && let Some(hash) = self.hashes.find(revision) {
             return Ok(hash);
         }
         loop {
@@ -107,7 +107,7 @@ impl Core {
             if revision > 0 && revision < compacted {
                 return Err(MvccError::Compacted);
             }
-            let at = if revision <= 0 { current } else { revision };
+            let at = if revision == 0 { current } else { revision };
             let keep = self.index.keep(at);
             let view = self.backend.view();
             if self.compacted() != compacted || compacted > current {

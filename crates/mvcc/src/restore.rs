@@ -12,7 +12,7 @@ use crate::MvccError;
 use crate::hash::Hashes;
 use crate::index::{KeyIndex, Stored};
 use crate::kv::Kv;
-use crate::store::Core;
+use crate::store::{Core, NEVER};
 
 /// The revision of a store that nothing was ever written to.
 const FIRST_REVISION: i64 = 1;
@@ -50,12 +50,9 @@ pub(crate) fn restore(backend: Backend, attach: &mut dyn FnMut(LeaseId, Bytes)) 
         index,
         revision: AtomicI64::new(revision),
         compacted: AtomicI64::new(compacted),
-        finished: AtomicI64::new(0),
+        finished: AtomicI64::new(finished.unwrap_or(NEVER)),
         hashes: Hashes::default(),
     };
-    if let Some(finished) = finished {
-        core.set_finished(finished);
-    }
     Ok(Restored {
         core: Arc::new(core),
         scheduled,

@@ -53,6 +53,9 @@ pub(crate) struct Inner {
     pub options: StoreOptions,
 }
 
+/// No compaction has finished.
+pub(crate) const NEVER: i64 = i64::MIN;
+
 /// One database and what is kept in memory about it.
 pub(crate) struct Core {
     pub backend: Backend,
@@ -61,7 +64,7 @@ pub(crate) struct Core {
     pub revision: AtomicI64,
     /// The newest compaction; -1 before any.
     pub compacted: AtomicI64,
-    /// The newest compaction whose deletes are all handed over; 0 before any.
+    /// The newest compaction whose deletes are all handed over; `NEVER` before any.
     pub finished: AtomicI64,
     pub hashes: Hashes,
 }
@@ -76,7 +79,7 @@ impl Core {
     }
 
     pub fn finished(&self) -> Option<i64> {
-        Some(self.finished.load(Ordering::Acquire)).filter(|revision| *revision > 0)
+        Some(self.finished.load(Ordering::Acquire)).filter(|revision| *revision != NEVER)
     }
 
     pub fn set_finished(&self, revision: i64) {
