@@ -5,7 +5,10 @@
 
 pub mod duration;
 pub mod errno;
+#[cfg(any(test, feature = "failpoints"))]
+pub mod gofail;
 pub mod goflag;
+pub mod pflag;
 pub mod protojson;
 pub mod strconv;
 pub mod url;

@@ -4,7 +4,7 @@
 
 use super::environment::{self, EnvironmentError};
 use super::validate::{self, Invalid};
-use super::{Config, flags, help, yaml};
+use super::{Config, flags, help, subcommands, yaml};
 use crate::log::{self, error_field, field};
 use compat::goflag::{self, ParseError};
 use compat::url;
@@ -27,6 +27,9 @@ impl Exit {
 /// # Errors
 /// `Exit` when there is nothing to serve: help, version, or settings that can't be used. The reason has been printed or logged.
 pub fn load(arguments: &[String], environment: &[(String, String)]) -> Result<Config, Exit> {
+    if let Some(exit) = subcommands::run(arguments) {
+        return Err(exit);
+    }
     let mut config = Config::new();
     let rest = match goflag::parse(arguments.get(1..).unwrap_or_default(), &mut CommandLine(&mut config)) {
         Ok(rest) => rest,

@@ -4,6 +4,7 @@
 //! a refusal with etcd's own words otherwise. Stands before the life of a Put: nothing here runs once the server serves.
 
 mod cluster;
+mod describe;
 mod environment;
 pub mod feature_gates;
 pub mod flags;
@@ -11,9 +12,11 @@ pub mod help;
 mod load;
 mod settings;
 pub mod startup;
+pub mod subcommands;
 mod validate;
 mod yaml;
 
 pub use cluster::InitialCluster;
+pub use describe::describe;
 pub use load::{Exit, load};
 pub use settings::Config;
