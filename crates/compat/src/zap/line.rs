@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn json() {
-        let urls = vec!["http://a:1".to_owned(), "http://b:2".to_owned()];
+        let urls = ["http://a:1".to_owned(), "http://b:2".to_owned()];
         let fields = [
             field("urls", &urls[..]),
             field("took", Duration::from_millis(1500)),
