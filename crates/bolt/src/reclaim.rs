@@ -1,6 +1,6 @@
 //! Gives space back while the database is in use.
 //!
-//! A plan lists the pages in use at the end of the file, from the last one down, each with the bucket and key that lead to it.
+//! A plan lists the pages in use at the end of the file, each with the bucket and key that lead to it.
 //! A step takes the first of them and rewrites the paths to them, which is an ordinary copy on write, only that the new pages
 //! are the lowest free ones. The pages left behind are free once no reader sees them; then the high-water mark falls over them
 //! and the file is cut. A page that somebody has rewritten since the plan was made is not found any more and passed over.
@@ -48,12 +48,14 @@ struct Victim {
     key: Vec<u8>,
 }
 
-/// The pages to move, the lowest first: they are taken from the end.
+/// The pages to move. They are taken from the end: big ones first, while long runs are still free, then from the last page down.
 #[derive(Default)]
 pub(crate) struct Plan {
     /// The path of names of each bucket that has victims.
     buckets: Vec<Vec<Vec<u8>>>,
     victims: Vec<Victim>,
+    /// A page that found no room: those below it stay too.
+    blocked: PageId,
     /// The page after the last one in use when the plan was made.
     end: PageId,
     /// The free pages before it then.
@@ -155,19 +157,19 @@ impl WriteTx<'_> {
         let mut moved = 0;
         let mut room = self.writer.freelist.free_pages();
         while moved < max_pages
-            && let Some(victim) = plan.victims.last()
+            && let Some(victim) = plan.victims.pop()
         {
+            if victim.page < plan.blocked {
+                continue;
+            }
             let fits = room >= victim.pages + PATH_PAGES && self.writer.freelist.has_lowest(victim.pages, victim.page);
             if !fits {
                 // What lies below it cannot be cut off while it stays.
-                plan.victims.clear();
-                break;
-            }
-            if self.touch(&plan.buckets[victim.bucket], victim)? {
+                plan.blocked = victim.page;
+            } else if self.touch(&plan.buckets[victim.bucket], &victim)? {
                 moved += victim.pages;
                 room -= victim.pages + PATH_PAGES;
             }
-            plan.victims.pop();
         }
         Ok(moved)
     }
@@ -280,7 +282,7 @@ impl Plan {
                 }
             }
         }
-        plan.victims.sort_unstable_by_key(|victim| victim.page);
+        plan.victims.sort_unstable_by_key(|victim| (victim.pages, victim.page));
         let more = plan.victims.len().saturating_sub(PLAN_PAGES);
         plan.victims.drain(..more);
         Ok(plan)
