@@ -95,7 +95,9 @@ impl Hashes {
 impl Core {
     /// HashKV; revision 0 asks for the newest.
     pub fn hash_kv(&self, revision: i64) -> Result<HashKv, MvccError> {
-        if revision != 0 && let Some(hash) = self.hashes.find(revision) {
+        if revision != 0
+            && let Some(hash) = self.hashes.find(revision)
+        {
             return Ok(hash);
         }
         loop {

@@ -53,7 +53,9 @@ fn small_slices() -> StoreOptions {
 /// power goes. Gives the newest index that a commit has answered for.
 fn run(disk: &SimDisk, seed: u64) -> u64 {
     let mut chance = Chance(seed);
-    let Ok((backend, mut committer)) = Backend::open(&disk.dyn_disk(), Path::new(DB), options()) else { return 0 };
+    let Ok((backend, mut committer)) = Backend::open(&disk.dyn_disk(), Path::new(DB), options()) else {
+        return 0;
+    };
     let (_store, mut writer) = Store::open(backend.clone(), small_slices(), &mut |_, _| {}).unwrap();
     let mut jobs: Vec<_> = writer.resume_compaction().into_iter().collect();
     let mut safe = backend.consistent_index().0;
@@ -99,7 +101,11 @@ fn contents(store: &Store) -> Vec<(Vec<u8>, Vec<u8>)> {
         ..Default::default()
     };
     let answer = store.range(&everything).unwrap().into_message().unwrap();
-    answer.kvs.into_iter().map(|kv| (kv.key.to_vec(), prost::Message::encode_to_vec(&kv))).collect()
+    answer
+        .kvs
+        .into_iter()
+        .map(|kv| (kv.key.to_vec(), prost::Message::encode_to_vec(&kv)))
+        .collect()
 }
 
 fn check(disk: &SimDisk, safe: u64, states: &[(i64, Vec<(Vec<u8>, Vec<u8>)>)], at: &str) {
@@ -169,7 +175,12 @@ fn power_cuts_at_every_call() {
             let at = format!("power cut at call {call} of {calls}, seed {seed}");
             check(&disk.crash(call * 100 + seed), safe, &states, &at);
         }
-        check(&disk.crash_losing_all(), safe, &states, &format!("power cut at call {call}, all lost"));
+        check(
+            &disk.crash_losing_all(),
+            safe,
+            &states,
+            &format!("power cut at call {call}, all lost"),
+        );
     }
 }
 

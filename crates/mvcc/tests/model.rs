@@ -44,7 +44,10 @@ fn end() -> impl Strategy<Value = Bytes> {
 }
 
 fn value() -> impl Strategy<Value = Bytes> {
-    prop_oneof![(0u8..4).prop_map(|n| vec![n; usize::from(n)].into()), Just(Bytes::from(vec![7; 5000]))]
+    prop_oneof![
+        (0u8..4).prop_map(|n| vec![n; usize::from(n)].into()),
+        Just(Bytes::from(vec![7; 5000]))
+    ]
 }
 
 fn put() -> impl Strategy<Value = pb::PutRequest> {
@@ -61,11 +64,7 @@ fn put() -> impl Strategy<Value = pb::PutRequest> {
 }
 
 fn delete() -> impl Strategy<Value = pb::DeleteRangeRequest> {
-    (key(), end(), any::<bool>()).prop_map(|(key, range_end, prev_kv)| pb::DeleteRangeRequest {
-        key,
-        range_end,
-        prev_kv,
-    })
+    (key(), end(), any::<bool>()).prop_map(|(key, range_end, prev_kv)| pb::DeleteRangeRequest { key, range_end, prev_kv })
 }
 
 fn range() -> impl Strategy<Value = pb::RangeRequest> {
@@ -125,8 +124,7 @@ fn txn() -> impl Strategy<Value = pb::TxnRequest> {
             .prop_map(|(compare, success, failure)| Request::RequestTxn(make_txn(compare, success, failure)))
     });
     let branch = || prop::collection::vec(op.clone(), 0..4);
-    (prop::collection::vec(compare(), 0..3), branch(), branch())
-        .prop_map(|(compare, success, failure)| make_txn(compare, success, failure))
+    (prop::collection::vec(compare(), 0..3), branch(), branch()).prop_map(|(compare, success, failure)| make_txn(compare, success, failure))
 }
 
 fn make_txn(compare: Vec<pb::Compare>, success: Vec<Request>, failure: Vec<Request>) -> pb::TxnRequest {
@@ -225,9 +223,17 @@ impl Open<'_> {
         if at < self.reference.compacted {
             return Err(Refused::Compacted);
         }
-        let state = self.reference.history.get(at as usize).filter(|_| at <= self.reference.revision()).unwrap_or(&self.now);
-        let mut kvs: Vec<KeyValue> =
-            state.iter().filter(|(k, _)| inside(k, &r.key, &r.range_end)).map(|(_, kv)| kv.clone()).collect();
+        let state = self
+            .reference
+            .history
+            .get(at as usize)
+            .filter(|_| at <= self.reference.revision())
+            .unwrap_or(&self.now);
+        let mut kvs: Vec<KeyValue> = state
+            .iter()
+            .filter(|(k, _)| inside(k, &r.key, &r.range_end))
+            .map(|(_, kv)| kv.clone())
+            .collect();
         let count = kvs.len() as i64;
         let mut more = false;
         if r.count_only {
@@ -292,8 +298,12 @@ impl Open<'_> {
     }
 
     fn delete(&mut self, r: &pb::DeleteRangeRequest) -> pb::DeleteRangeResponse {
-        let gone: Vec<KeyValue> =
-            self.now.iter().filter(|(k, _)| inside(k, &r.key, &r.range_end)).map(|(_, kv)| kv.clone()).collect();
+        let gone: Vec<KeyValue> = self
+            .now
+            .iter()
+            .filter(|(k, _)| inside(k, &r.key, &r.range_end))
+            .map(|(_, kv)| kv.clone())
+            .collect();
         self.now.retain(|k, _| !inside(k, &r.key, &r.range_end));
         self.changed |= !gone.is_empty();
         pb::DeleteRangeResponse {
@@ -312,8 +322,12 @@ impl Open<'_> {
     }
 
     fn holds(&self, c: &pb::Compare) -> bool {
-        let some: Vec<&KeyValue> =
-            self.now.iter().filter(|(k, _)| inside(k, &c.key, &c.range_end)).map(|(_, kv)| kv).collect();
+        let some: Vec<&KeyValue> = self
+            .now
+            .iter()
+            .filter(|(k, _)| inside(k, &c.key, &c.range_end))
+            .map(|(_, kv)| kv)
+            .collect();
         let one = |kv: &KeyValue| {
             let order = match c.target_union.as_ref().unwrap() {
                 TargetUnion::Version(n) => kv.version.cmp(n),
@@ -385,9 +399,7 @@ impl Open<'_> {
                     Response::ResponseTxn(answer)
                 }
             };
-            responses.push(pb::ResponseOp {
-                response: Some(response),
-            });
+            responses.push(pb::ResponseOp { response: Some(response) });
         }
         Ok(pb::TxnResponse {
             header: only(self.revision()),
@@ -579,7 +591,11 @@ fn run(ops: Vec<Op>) {
                     continue;
                 }
                 // With nothing alive at that revision there is nothing to tell by what a compaction has not deleted yet (Go's rule).
-                let state = if at == 0 { reference.history.last() } else { reference.history.get(at.max(0) as usize) };
+                let state = if at == 0 {
+                    reference.history.last()
+                } else {
+                    reference.history.get(at.max(0) as usize)
+                };
                 if state.is_some_and(Keys::is_empty) && !lagging.jobs.is_empty() {
                     continue;
                 }

@@ -7,8 +7,8 @@ use api::pb::mvccpb::KeyValue;
 use bytes::{Bytes, BytesMut};
 use mvcc::kv::{self, Kv};
 use mvcc::{check, gosort};
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 mod common;
 
