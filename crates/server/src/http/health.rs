@@ -95,7 +95,7 @@ async fn unhealthy(http: &Http, excluded: &BTreeSet<String>, serializable: bool)
         }
         log::warn(
             "serving /health false due to an alarm",
-            &[field("alarm", &format!("memberID:{} alarm:{name} ", alarm.member.0))],
+            &[field("alarm", format!("memberID:{} alarm:{name} ", alarm.member.0))],
         );
         let reason = match alarm.kind {
             NOSPACE => "ALARM NOSPACE",
@@ -130,7 +130,7 @@ pub(super) async fn check(http: &Http, path: &str, request: &Request<()>) -> Opt
     if let Some(refused) = answer::only_get(request) {
         log::warn(
             "Health request error",
-            &[field("path", &format!("/{path}")), field("status-code", 405i64)],
+            &[field("path", format!("/{path}")), field("status-code", 405i64)],
         );
         return Some(refused);
     }
@@ -155,7 +155,7 @@ pub(super) async fn check(http: &Http, path: &str, request: &Request<()>) -> Opt
         log::error(
             "Health check error",
             &[
-                field("path", &format!("/{path}")),
+                field("path", format!("/{path}")),
                 field("reason", &lines),
                 field("status-code", 503i64),
             ],
@@ -174,7 +174,7 @@ fn without(all: &[Check], mut excluded: BTreeSet<String>) -> Vec<Check> {
         let names: Vec<String> = excluded.iter().map(|name| format!("{name:?}")).collect();
         log::warn(
             "some health checks cannot be excluded",
-            &[field("missing-health-checks", &names.join(","))],
+            &[field("missing-health-checks", names.join(","))],
         );
     }
     left
