@@ -57,6 +57,8 @@ pub enum CallEvent {
     /// The last event of a call, with its gRPC code. A call that the peer gave up ends with code 1.
     Handled {
         code: u8,
+        /// Since its headers came.
+        took: std::time::Duration,
     },
 }
 

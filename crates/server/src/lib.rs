@@ -2,7 +2,26 @@
 
 pub mod config;
 pub mod host;
+pub mod grpc;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod node;
+mod pages;
+pub mod run;
+pub mod serve;
+mod systemd;
+pub mod threads;
 pub mod tls;
+
+/// Runs the server with these arguments (its own name first) and variables; the exit status.
+pub fn main(arguments: &[String], environment: &[(String, String)]) -> u8 {
+    let prepared = config::load(arguments, environment).and_then(config::startup::prepare);
+    match prepared {
+        Ok(prepared) => match run::run(&prepared) {
+            Ok(()) => 0,
+            Err(error) => log::fatal("failed to start etcd", &[log::error_field(&error)]),
+        },
+        Err(config::Exit(status)) => status as u8,
+    }
+}

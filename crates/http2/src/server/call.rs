@@ -18,6 +18,8 @@ pub(super) struct Call {
     pub kind: Kind,
     /// The routed method; `None` for what is not gRPC or leads nowhere.
     pub method: Option<MethodId>,
+    /// When its headers came.
+    pub started: std::time::Instant,
     pub headers_sent: bool,
     /// What is being sent.
     pub payload: Option<Payload>,
@@ -62,6 +64,7 @@ impl Call {
         Call {
             kind,
             method,
+            started: std::time::Instant::now(),
             headers_sent: false,
             payload: None,
             status: None,
@@ -409,7 +412,7 @@ impl<S: Service, H: HttpHandler> Server<S, H> {
         };
         stream.call.close(Err(status));
         if let Some(method) = stream.call.method {
-            self.service.observe(method, CallEvent::Handled { code: code.0 });
+            self.service.observe(method, CallEvent::Handled { code: code.0, took: stream.call.started.elapsed() });
         }
     }
 }

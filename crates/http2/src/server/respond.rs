@@ -118,7 +118,7 @@ impl<S: Service, H: HttpHandler> Server<S, H> {
         }
         stream.call.close(Err(Status::canceled()));
         if let Some(method) = stream.call.method {
-            self.service.observe(method, CallEvent::Handled { code: code.0 });
+            self.service.observe(method, CallEvent::Handled { code: code.0, took: stream.call.started.elapsed() });
         }
     }
 

@@ -160,7 +160,7 @@ impl Service for Toy {
             CallEvent::Started => self.started.fetch_add(1, Ordering::SeqCst),
             CallEvent::Received { bytes } => self.received_bytes.fetch_add(bytes as u64, Ordering::SeqCst),
             CallEvent::Sent { bytes } => self.sent_bytes.fetch_add(bytes as u64, Ordering::SeqCst),
-            CallEvent::Handled { code } => {
+            CallEvent::Handled { code, .. } => {
                 self.last_code.store(i64::from(code), Ordering::SeqCst);
                 self.handled.fetch_add(1, Ordering::SeqCst)
             }

@@ -112,6 +112,6 @@ fn late_methods_appear_with_their_first_call() {
     let metrics = Metrics::new(false);
     let shown = || String::from_utf8(text::render(&metrics.collect(), text::Format::Text)).unwrap();
     assert!(!shown().contains("v3lockpb"));
-    metrics.grpc.method("/v3lockpb.Lock/Lock").unwrap().started();
+    metrics.grpc.at(metrics.grpc.place("/v3lockpb.Lock/Lock").unwrap()).started();
     assert!(shown().contains("grpc_server_started_total{grpc_method=\"Lock\",grpc_service=\"v3lockpb.Lock\",grpc_type=\"unary\"} 1\n"));
 }

@@ -185,9 +185,14 @@ impl Grpc {
         }
     }
 
-    /// The counters of a method, by its path. Keep what you get: this is a lookup by name.
-    pub fn method(&self, path: &str) -> Option<&Method> {
-        self.by_path.get(path).map(|i| &self.methods[*i])
+    /// The place of a method by its path, for [`Grpc::at`].
+    pub fn place(&self, path: &str) -> Option<usize> {
+        self.by_path.get(path).copied()
+    }
+
+    /// The counters of the method at a place.
+    pub fn at(&self, place: usize) -> &Method {
+        &self.methods[place]
     }
 
     #[cfg(test)]

@@ -1,0 +1,204 @@
+//! The gRPC services: which method leads to which handler, for the gRPC transport and the JSON gateway alike.
+//!
+//! Stands at steps 2, 11 and 12 of the life of a Put. Handlers take bytes and give bytes; they know no transport. What etcd 3.7.1 has and
+//! this server has not yet is refused with code 12 and a text that says so.
+
+mod gateway;
+mod health;
+mod kv;
+mod lease;
+mod maintenance;
+mod membership;
+mod methods;
+mod streams;
+mod watch;
+
+use std::sync::Arc;
+
+use api::{Code, Error, Status};
+use bytes::Bytes;
+use http2::{BoxFuture, CallEvent, Context, Encoded, MessageReceiver, MessageSender, MethodId, Reply, Route};
+use prost::Message;
+
+use crate::node::Node;
+pub use maintenance::storage_version;
+pub use methods::{METHODS, Method};
+use streams::{Answers, Requests};
+
+/// All services of a member.
+pub struct Services {
+    node: Arc<Node>,
+    /// For each of [`METHODS`], where its counters are.
+    counters: Vec<usize>,
+}
+
+/// What came before the message: what a handler may want to know of the call.
+#[derive(Clone, Debug, Default)]
+pub struct CallContext {
+    /// The client asks not to be served without a leader.
+    pub needs_leader: bool,
+    /// `client-api-version`, for the metrics.
+    pub client_version: Option<String>,
+}
+
+impl Services {
+    pub fn new(node: Arc<Node>) -> Arc<Services> {
+        let counters = METHODS
+            .iter()
+            .map(|entry| {
+                let path = format!("/{}/{}", entry.service, entry.name);
+                node.metrics.grpc.place(&path).unwrap_or_else(|| panic!("no metrics for {path}"))
+            })
+            .collect();
+        Arc::new(Services { node, counters })
+    }
+
+    /// Answers a unary call, at once where that needs no waiting.
+    fn answer(&self, method: Method, cx: &CallContext, message: Bytes) -> Reply {
+        if let Err(status) = self.admit(method, cx) {
+            return Reply::Ready(Err(to_transport(status)));
+        }
+        let node = &self.node;
+        match method {
+            Method::Range => kv::range(node, message),
+            Method::Put => later(kv::put(node.clone(), message)),
+            Method::DeleteRange => later(kv::delete_range(node.clone(), message)),
+            Method::Txn => kv::txn(node, message),
+            Method::Compact => later(kv::compact(node.clone(), message)),
+            Method::LeaseGrant => later(lease::grant(node.clone(), message)),
+            Method::LeaseRevoke => later(lease::revoke(node.clone(), message)),
+            Method::LeaseTimeToLive => later(lease::time_to_live(node.clone(), message)),
+            Method::LeaseLeases => later(lease::leases(node.clone(), message)),
+            Method::MemberList => later(membership::list(node.clone(), message)),
+            Method::Status => later(maintenance::status(node.clone())),
+            Method::Alarm => later(maintenance::alarm(node.clone(), message)),
+            Method::Defragment => later(maintenance::defragment(node.clone())),
+            Method::Hash => later(maintenance::hash(node.clone())),
+            Method::HashKv => later(maintenance::hash_kv(node.clone(), message)),
+            Method::HealthCheck => ready(health::check(message)),
+            Method::HealthList => ready(health::list()),
+            Method::NotBuilt(name) => ready(Err(not_built(name))),
+            Method::RangeStream | Method::Watch | Method::LeaseKeepAlive | Method::Snapshot | Method::HealthWatch => {
+                ready(Err(Status::new(Code::Internal, "a streaming method was called as a unary one")))
+            }
+        }
+    }
+
+    /// Runs a streaming call.
+    fn run(&self, method: Method, cx: &CallContext, requests: Requests, answers: Answers) -> BoxFuture<Result<(), http2::Status>> {
+        let (node, admitted) = (self.node.clone(), self.admit(method, cx));
+        Box::pin(async move {
+            let result = match (admitted, method) {
+                (Err(status), _) => Err(status),
+                (_, Method::Watch) => watch::serve(node, requests, answers).await,
+                (_, Method::LeaseKeepAlive) => lease::keep_alive(node, requests, answers).await,
+                (_, Method::RangeStream) => kv::range_stream(node, requests, answers).await,
+                (_, Method::Snapshot) => maintenance::snapshot(node, requests, answers).await,
+                (_, Method::HealthWatch) => health::watch(requests, answers).await,
+                (_, Method::NotBuilt(name)) => Err(not_built(name)),
+                _ => Err(Status::new(Code::Internal, "a unary method was called as a streaming one")),
+            };
+            result.map_err(to_transport)
+        })
+    }
+
+    fn admit(&self, method: Method, cx: &CallContext) -> Result<(), Status> {
+        if cx.needs_leader && self.node.progress.leader() == 0 {
+            return Err(Error::NoLeader.into());
+        }
+        if let Some(version) = &cx.client_version {
+            let kind = if method.streaming() { "stream" } else { "unary" };
+            self.node.metrics.server_client_requests_total.with(&[kind, version]).inc();
+        }
+        Ok(())
+    }
+}
+
+impl http2::Service for Services {
+    fn route(&self, service: &str, method: &str) -> Route {
+        let mut known_service = false;
+        for (number, entry) in METHODS.iter().enumerate() {
+            if entry.service != service {
+                continue;
+            }
+            known_service = true;
+            if entry.name == method {
+                let number = number as MethodId;
+                return if entry.method.streaming() || entry.streaming {
+                    Route::Stream(number)
+                } else {
+                    Route::Unary(number)
+                };
+            }
+        }
+        if known_service {
+            Route::UnknownMethod
+        } else {
+            Route::UnknownService
+        }
+    }
+
+    fn unary(&self, method: MethodId, cx: Context, message: Bytes) -> Reply {
+        self.answer(METHODS[method as usize].method, &context(&cx), message)
+    }
+
+    fn stream(
+        &self,
+        method: MethodId,
+        cx: Context,
+        requests: MessageReceiver,
+        answers: MessageSender,
+    ) -> BoxFuture<Result<(), http2::Status>> {
+        self.run(
+            METHODS[method as usize].method,
+            &context(&cx),
+            Requests::Http2(requests),
+            Answers::Http2(answers),
+        )
+    }
+
+    fn observe(&self, method: MethodId, event: CallEvent) {
+        let metrics = &self.node.metrics;
+        let counters = metrics.grpc.at(self.counters[method as usize]);
+        match event {
+            CallEvent::Started => counters.started(),
+            CallEvent::Received { bytes } => {
+                counters.received();
+                metrics.network_client_grpc_received_bytes_total.add(bytes as u64);
+            }
+            CallEvent::Sent { bytes } => {
+                counters.sent();
+                metrics.network_client_grpc_sent_bytes_total.add(bytes as u64);
+            }
+            CallEvent::Handled { code, took } => counters.handled(Code::from_number(u32::from(code)), took),
+        }
+    }
+}
+
+fn context(cx: &Context) -> CallContext {
+    CallContext {
+        needs_leader: cx.metadata.get("hasleader") == Some(b"true"),
+        client_version: cx.metadata.text("client-api-version").map(str::to_owned),
+    }
+}
+
+fn not_built(name: &str) -> Status {
+    Status::new(Code::Unimplemented, format!("quorate: {name} is not built yet"))
+}
+
+fn to_transport(status: Status) -> http2::Status {
+    http2::Status::new(http2::Code(status.code as u8), status.message)
+}
+
+fn ready(result: Result<Encoded, Status>) -> Reply {
+    Reply::Ready(result.map_err(to_transport))
+}
+
+fn later(future: impl Future<Output = Result<Encoded, Status>> + Send + 'static) -> Reply {
+    Reply::later(async move { future.await.map_err(to_transport) })
+}
+
+/// Decodes a request, or says what grpc-go says.
+fn decode<M: Message + Default>(message: Bytes) -> Result<M, Status> {
+    M::decode(message).map_err(|error| Status::new(Code::Internal, format!("grpc: error unmarshalling request: {error}")))
+}

@@ -1,0 +1,225 @@
+//! The member as the handlers see it: views to read from, a door to propose through, and who waits for what.
+//!
+//! Stands at steps 3 and 12 of the life of a Put. Shared by all network threads; never applies and never writes a file.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use api::pb::etcdserverpb::{RequestHeader, ResponseHeader};
+use api::{ClusterId, Error, MemberId, Status};
+use bytes::Bytes;
+use crossbeam_channel::Sender;
+use member::apply::Response;
+use member::propose::{Body, RequestIds, Waiters, wrap};
+use member::replicate::{EntryKind, Proposal, ProposalId, ReadContext};
+use tokio::sync::oneshot;
+use world::Clock;
+
+use crate::metrics::Metrics;
+use crate::threads::{CommitCommand, RaftCommand};
+
+/// What the flags say about requests.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Largest proposal after encoding, in bytes.
+    pub max_request_bytes: usize,
+    pub max_txn_ops: usize,
+    /// How long a proposal or a read index may take.
+    pub request_timeout: Duration,
+    pub watch_progress_interval: Duration,
+}
+
+type Waiter = oneshot::Sender<Result<Response, Status>>;
+
+/// The running member.
+pub struct Node {
+    pub member_id: MemberId,
+    pub cluster_id: ClusterId,
+    pub store: mvcc::Store,
+    pub backend: backend::Backend,
+    pub lessor: member::lessor::Lessor,
+    pub cluster: member::cluster::Cluster,
+    pub alarms: member::alarms::Alarms,
+    pub quota: member::quota::Quota,
+    pub ids: Arc<RequestIds>,
+    pub progress: Arc<member::stats::Progress>,
+    pub clock: world::os::OsClock,
+    pub limits: Limits,
+    pub metrics: Arc<Metrics>,
+    pub(crate) waiters: Waiters<Waiter>,
+    pub(crate) reads: Waiters<oneshot::Sender<()>>,
+    pub(crate) next_read: AtomicU64,
+    pub(crate) raft: Sender<RaftCommand>,
+    pub(crate) committer: Sender<CommitCommand>,
+}
+
+/// Takes a waiter out of the table when its request is given up.
+struct Registered<'a, W> {
+    waiters: &'a Waiters<W>,
+    id: u64,
+}
+
+impl<W> Drop for Registered<'_, W> {
+    fn drop(&mut self) {
+        self.waiters.take(self.id);
+    }
+}
+
+impl Node {
+    /// The header of an answer. Revision 0 stands for the store's current one.
+    pub fn header(&self, revision: i64) -> ResponseHeader {
+        let revision = if revision == 0 { self.store.revision() } else { revision };
+        ResponseHeader {
+            revision,
+            ..self.header_without_revision()
+        }
+    }
+
+    /// The header of answers that tell no revision (membership).
+    pub fn header_without_revision(&self) -> ResponseHeader {
+        ResponseHeader {
+            cluster_id: self.cluster_id.0,
+            member_id: self.member_id.0,
+            revision: 0,
+            raft_term: self.progress.term().0,
+        }
+    }
+
+    /// Completes the header that the applier made.
+    pub fn complete(&self, header: &mut Option<ResponseHeader>) {
+        let revision = header.as_ref().map_or(0, |header| header.revision);
+        *header = Some(self.header(revision));
+    }
+
+    pub fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// Has a request put in order and applied on every member. `raw` is the request as the client encoded it.
+    pub async fn propose(&self, body: Body, raw: &[u8]) -> Result<Response, Status> {
+        if self.progress.is_overloaded() {
+            self.metrics.server_proposals_failed_total.inc();
+            return Err(Error::RequestTooManyRequests.into());
+        }
+        let id = self.ids.next();
+        let header = RequestHeader {
+            id,
+            ..RequestHeader::default()
+        };
+        let data = wrap(&header, body, raw);
+        if data.len() > self.limits.max_request_bytes {
+            return Err(Error::RequestTooLarge.into());
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.waiters.register(id, sender);
+        let registered = Registered {
+            waiters: &self.waiters,
+            id,
+        };
+        let proposal = Proposal {
+            id: ProposalId(id),
+            kind: EntryKind::Normal,
+            data,
+        };
+        if self.raft.send(RaftCommand::Propose(proposal)).is_err() {
+            return Err(Error::Stopped.into());
+        }
+        let answer = tokio::time::timeout(self.limits.request_timeout, receiver).await;
+        drop(registered);
+        match answer {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Error::Stopped.into()),
+            Err(_) => {
+                self.metrics.server_proposals_failed_total.inc();
+                Err(Error::Timeout.into())
+            }
+        }
+    }
+
+    /// Whether a linearizable read may be answered at once from what is here.
+    pub fn reads_are_local(&self) -> bool {
+        self.progress.reads_are_local()
+    }
+
+    /// Waits until everything that was acknowledged anywhere before this call is applied here.
+    pub async fn read_index(&self) -> Result<(), Status> {
+        if self.reads_are_local() {
+            return Ok(());
+        }
+        let id = self.next_read.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        self.reads.register(id, sender);
+        let registered = Registered { waiters: &self.reads, id };
+        if self.raft.send(RaftCommand::Read(ReadContext(id))).is_err() {
+            return Err(Error::Stopped.into());
+        }
+        let answer = tokio::time::timeout(self.limits.request_timeout, receiver).await;
+        drop(registered);
+        match answer {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Error::Stopped.into()),
+            Err(_) => {
+                self.metrics.server_read_indexes_failed_total.inc();
+                Err(Error::Timeout.into())
+            }
+        }
+    }
+
+    /// Waits until everything handed over so far is in the database file.
+    pub async fn commit(&self) -> Result<(), Status> {
+        self.ask_committer(CommitCommand::Commit).await
+    }
+
+    /// Gives free space of the database file back, in small steps beside everything else.
+    pub async fn defragment(&self) -> Result<(), Status> {
+        self.ask_committer(CommitCommand::Defragment).await
+    }
+
+    async fn ask_committer(&self, command: impl FnOnce(oneshot::Sender<()>) -> CommitCommand) -> Result<(), Status> {
+        let (sender, receiver) = oneshot::channel();
+        let gone = |_| Status::from(Error::Stopped);
+        self.committer.send(command(sender)).map_err(|_| Status::from(Error::Stopped))?;
+        receiver.await.map_err(gone)
+    }
+
+    /// Refuses a request that does not fit the quota, and raises the alarm.
+    pub fn check_quota(self: &Arc<Self>, cost: u64) -> Result<(), Status> {
+        if self.quota.fits(self.backend.size(), cost) {
+            return Ok(());
+        }
+        if !self.alarms.is_raised(self.member_id, api::pb::etcdserverpb::AlarmType::Nospace) {
+            let node = self.clone();
+            tokio::spawn(async move {
+                let request = api::pb::etcdserverpb::AlarmRequest {
+                    action: api::pb::etcdserverpb::alarm_request::AlarmAction::Activate as i32,
+                    member_id: node.member_id.0,
+                    alarm: api::pb::etcdserverpb::AlarmType::Nospace as i32,
+                };
+                // Whoever writes next tries again if this fails.
+                let _ = node.propose(Body::Alarm, &prost::Message::encode_to_vec(&request)).await;
+            });
+        }
+        Err(Error::NoSpace.into())
+    }
+
+    /// Answers a waiter, if it still waits.
+    pub(crate) fn answer(&self, id: u64, result: Result<Response, Status>) {
+        if let Some(waiter) = self.waiters.take(id) {
+            let _ = waiter.send(result);
+        }
+    }
+}
+
+/// What a store cannot answer is the client's fault, or the end of the database.
+pub fn store_error(error: mvcc::MvccError) -> Status {
+    match error.api() {
+        Some(error) => error.into(),
+        None => Status::new(api::Code::Unknown, error.to_string()),
+    }
+}
+
+/// Encodes a message for the transport.
+pub fn encode(message: &impl prost::Message) -> Bytes {
+    Bytes::from(message.encode_to_vec())
+}

@@ -1,0 +1,311 @@
+//! A member from start to stop: opens its data directory, starts its threads, serves, and ends in order.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use compat::url::Url;
+use member::bootstrap::{self, OpenError, Opened};
+use member::propose::Waiters;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use world::os::{OsClock, OsDisk};
+use world::{Clock, DynDisk};
+
+use crate::config::Config;
+use crate::config::startup::Prepared;
+use crate::grpc::Services;
+use crate::http::{Access, Doors, Http, Options};
+use crate::log::{self, field};
+use crate::metrics::Metrics;
+use crate::node::{Limits, Node};
+use crate::pages::MemberPages;
+use crate::serve::{Door, Listener, Workers};
+use crate::systemd;
+use crate::threads::{self, Machines, Queues, Settings, Threads};
+
+/// Why a member did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("{0}")]
+    Open(#[from] OpenError),
+    #[error("listen {0}: {1}")]
+    Listen(String, io::Error),
+    #[error("{0}")]
+    System(#[from] io::Error),
+}
+
+/// How long connections may take to end after SIGTERM.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Runs a member until it is told to stop.
+///
+/// # Errors
+/// When it cannot start.
+pub fn run(prepared: &Prepared) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(prepared))
+}
+
+async fn serve(prepared: &Prepared) -> Result<(), RunError> {
+    let config = &prepared.config;
+    let tls = &prepared.client_tls;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let clock = OsClock::default();
+    let disk: DynDisk = if config.unsafe_no_fsync {
+        Arc::new(OsDisk::without_sync())
+    } else {
+        Arc::new(OsDisk::default())
+    };
+
+    // Sockets first: a second member on the same addresses must not touch a data directory.
+    let client = listeners(&config.listen_client_urls)?;
+    let http_only = listeners(&config.listen_client_http_urls)?;
+    let metrics_only = listeners(&config.listen_metrics_urls)?;
+
+    let opened = open(&disk, prepared, &clock)?;
+    let metrics = Metrics::new(config.metrics == "extensive");
+    let (node, threads) = start(opened, config, disk, clock, metrics.clone());
+    tokio::select! {
+        () = threads.ready() => {}
+        _ = terminate.recv() => return Ok(threads.stop()),
+        _ = interrupt.recv() => return Ok(threads.stop()),
+    }
+    log::info("ready to serve client requests", &[]);
+
+    let (stop, shutdown) = watch::channel(false);
+    let workers = Workers::start(std::thread::available_parallelism().map_or(2, usize::from), shutdown)?;
+    let services = Services::new(node.clone());
+    let pages = Arc::new(MemberPages::new(node.clone()));
+    let http = Http::new(services.clone(), pages, metrics, http_options(config));
+    let door = Door {
+        services,
+        http,
+        doors: Doors::Client,
+        grpc: true,
+        pages: config.listen_client_http_urls.is_empty(),
+        tls: None,
+        config: Arc::new(transport_config(config)),
+    };
+    for (url, listener) in client {
+        log::info(
+            "serving client traffic",
+            &[
+                field("traffic", if url.is_secure() { "grpc+https" } else { "grpc+http" }),
+                field("address", url.address()),
+            ],
+        );
+        let door = Door {
+            tls: tls.clone().filter(|_| url.is_secure()),
+            ..door.clone()
+        };
+        tokio::spawn(workers.clone().listen(listener, door));
+    }
+    for (url, listener) in http_only {
+        let door = Door {
+            tls: tls.clone().filter(|_| url.is_secure()),
+            grpc: false,
+            pages: true,
+            ..door.clone()
+        };
+        tokio::spawn(workers.clone().listen(listener, door));
+    }
+    for (url, listener) in metrics_only {
+        log::info("serving metrics", &[field("address", url.to_string())]);
+        let door = Door {
+            tls: tls.clone().filter(|_| url.is_secure()),
+            doors: Doors::Metrics,
+            grpc: false,
+            pages: true,
+            ..door.clone()
+        };
+        tokio::spawn(workers.clone().listen(listener, door));
+    }
+    systemd::notify("READY=1");
+
+    let name = tokio::select! {
+        _ = terminate.recv() => "terminated",
+        _ = interrupt.recv() => "interrupt",
+    };
+    log::info("received signal; shutting down", &[field("signal", name)]);
+    systemd::notify("STOPPING=1");
+    let _ = stop.send(true);
+    workers.drained(DRAIN_LIMIT).await;
+    threads.stop();
+    log::info("closed etcd server", &[field("name", &config.name)]);
+    Ok(())
+}
+
+fn listeners(urls: &[Url]) -> Result<Vec<(Url, Listener)>, RunError> {
+    urls.iter()
+        .map(|url| Ok((url.clone(), bind(url).map_err(|error| RunError::Listen(url.to_string(), error))?)))
+        .collect()
+}
+
+fn bind(url: &Url) -> io::Result<Listener> {
+    if url.is_unix() {
+        let path = url.address();
+        // What a killed process left behind; a living one holds the data directory's locks.
+        let _ = std::fs::remove_file(&path);
+        let listener = std::os::unix::net::UnixListener::bind(&path)?;
+        listener.set_nonblocking(true)?;
+        return Ok(Listener::Unix(listener));
+    }
+    let listener = std::net::TcpListener::bind(url.address())?;
+    listener.set_nonblocking(true)?;
+    Ok(Listener::Tcp(listener))
+}
+
+/// Opens the data directory; waits, as etcd does, while another process holds the database.
+fn open(disk: &DynDisk, prepared: &Prepared, clock: &OsClock) -> Result<Opened, OpenError> {
+    const POLL: Duration = Duration::from_millis(50);
+    const NOTICE: Duration = Duration::from_secs(10);
+    let unix_ms = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64);
+    let mut noticed = false;
+    loop {
+        match bootstrap::open(disk, &member_config(prepared), clock.now(), unix_ms) {
+            Err(OpenError::DatabaseLocked(path)) => {
+                if !noticed && clock.now() > NOTICE {
+                    noticed = true;
+                    log::info(
+                        "db file is flocked by another process, or taking too long",
+                        &[field("path", path.display().to_string())],
+                    );
+                }
+                std::thread::sleep(POLL);
+            }
+            other => return other,
+        }
+    }
+}
+
+fn member_config(prepared: &Prepared) -> bootstrap::Config {
+    let config = &prepared.config;
+    let members = prepared.initial_cluster.members().iter();
+    let initial_cluster = members
+        .flat_map(|(name, urls)| urls.iter().map(|url| (name.clone(), url.to_string())))
+        .collect();
+    let texts = |urls: &[Url]| urls.iter().map(Url::to_string).collect();
+    bootstrap::Config {
+        name: config.name.clone(),
+        data_dir: config.data_dir_path(),
+        wal_dir: (!config.wal_dir.is_empty()).then(|| config.wal_dir_path()),
+        peer_urls: texts(&config.initial_advertise_peer_urls),
+        client_urls: texts(&config.advertise_client_urls),
+        initial_cluster,
+        initial_cluster_token: config.initial_cluster_token.clone(),
+        join_existing: config.initial_cluster_state == "existing",
+        force_new_cluster: config.force_new_cluster,
+        tick: config.heartbeat(),
+        election_ticks: config.election_ticks() as u32,
+        snapshot_count: config.entries_per_snapshot(),
+        max_snapshots: config.max_snapshots as usize,
+        max_wals: config.max_wals as usize,
+        quota_backend_bytes: config.quota_backend_bytes,
+        backend_batch_limit: config.batch_limit(),
+        compaction_batch_limit: config.compaction_batch(),
+        max_learners: config.max_learners as usize,
+        max_request_bytes: config.max_request_bytes as usize,
+        wal_options: wal::Options::default(),
+        lease_checkpoint: config.feature_gates.is_on("LeaseCheckpoint"),
+        lease_checkpoint_persist: config.feature_gates.is_on("LeaseCheckpointPersist"),
+    }
+}
+
+fn start(opened: Opened, config: &Config, disk: DynDisk, clock: OsClock, metrics: Arc<Metrics>) -> (Arc<Node>, Threads) {
+    for note in &opened.notes {
+        log::info("opened the data directory", &[field("note", format!("{note:?}"))]);
+    }
+    let (local, cluster) = (opened.member_id.to_string(), opened.cluster_id.to_string());
+    log::info(
+        "starting etcd server",
+        &[
+            field("local-member-id", local),
+            field("cluster-id", cluster),
+            field("local-server-version", api::SERVER_VERSION),
+        ],
+    );
+    let queues = Queues::new();
+    let node = Arc::new(Node {
+        member_id: opened.member_id,
+        cluster_id: opened.cluster_id,
+        store: opened.store,
+        backend: opened.backend,
+        lessor: opened.lessor,
+        cluster: opened.cluster,
+        alarms: opened.alarms,
+        quota: opened.quota,
+        ids: opened.ids,
+        progress: opened.progress,
+        clock,
+        limits: Limits {
+            max_request_bytes: config.max_request_bytes as usize,
+            max_txn_ops: config.max_txn_ops as usize,
+            request_timeout: config.request_timeout(),
+            watch_progress_interval: config.watch_progress_interval(),
+        },
+        metrics,
+        waiters: Waiters::new(),
+        reads: Waiters::new(),
+        next_read: AtomicU64::new(1),
+        raft: queues.raft(),
+        committer: queues.committer(),
+    });
+    let machines = Machines {
+        replicator: opened.replicator,
+        applier: opened.applier,
+        duties: opened.duties,
+        wal: opened.wal,
+        committer: opened.committer,
+        unfinished_compaction: opened.unfinished_compaction,
+    };
+    let settings = Settings {
+        disk,
+        wal_dir: config.wal_dir_path(),
+        snap_dir: config.snap_dir(),
+        max_wals: config.max_wals as usize,
+        max_snapshots: config.max_snapshots as usize,
+        tick: config.heartbeat(),
+        batch_interval: config.batch_interval(),
+        compaction_pause: config.compaction_sleep(),
+        warning_apply: config.warning_apply_duration.to_std(),
+    };
+    let threads = threads::start(node.clone(), machines, queues, settings);
+    (node, threads)
+}
+
+fn http_options(config: &Config) -> Options {
+    Options {
+        gateway: config.enable_grpc_gateway,
+        pprof: config.enable_pprof,
+        trace_pages: config.log_level == "debug",
+        access: Access {
+            origins: config.cors.clone(),
+            hosts: config.host_whitelist.clone(),
+        },
+        client_cert_auth: config.client_cert_auth,
+        max_message_bytes: (config.max_request_bytes + api::limits::GRPC_OVERHEAD_BYTES) as usize,
+    }
+}
+
+fn transport_config(config: &Config) -> http2::Config {
+    let or_never = |time: Duration| {
+        if time.is_zero() {
+            Duration::from_secs(365 * 24 * 3600)
+        } else {
+            time
+        }
+    };
+    http2::Config {
+        max_receive_message_bytes: (config.max_request_bytes + api::limits::GRPC_OVERHEAD_BYTES) as usize,
+        max_concurrent_streams: config.max_concurrent_streams,
+        keepalive_interval: or_never(config.grpc_keepalive_interval.to_std()),
+        keepalive_timeout: or_never(config.grpc_keepalive_timeout.to_std()),
+        keepalive_min_interval: config.grpc_keepalive_min_time.to_std(),
+        ..http2::Config::default()
+    }
+}
