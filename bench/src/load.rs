@@ -27,7 +27,13 @@ pub struct Outcome {
 pub async fn connect(endpoint: &str) -> anyhow::Result<Client> {
     let socket = tokio::net::TcpStream::connect(endpoint).await?;
     socket.set_nodelay(true)?;
-    let (client, connection) = http2::client::connect(socket, Options { authority: endpoint.to_owned(), ..Options::default() });
+    let (client, connection) = http2::client::connect(
+        socket,
+        Options {
+            authority: endpoint.to_owned(),
+            ..Options::default()
+        },
+    );
     tokio::spawn(connection);
     Ok(client)
 }
@@ -43,7 +49,10 @@ pub async fn connections(endpoint: &str, clients: usize) -> anyhow::Result<Vec<C
 
 /// One unary call.
 pub async fn call<A: Message + Default>(client: &Client, path: &'static str, request: &impl Message) -> anyhow::Result<A> {
-    let answer = client.unary(path, &Metadata::new(), None, Encoded::message(request)).await.context(path)?;
+    let answer = client
+        .unary(path, &Metadata::new(), None, Encoded::message(request))
+        .await
+        .context(path)?;
     Ok(A::decode(answer)?)
 }
 
@@ -61,7 +70,9 @@ pub async fn closed_loop(
     run(clients, length, move |client, round| {
         let (connection, request) = (connections[client % connections.len()].clone(), request.clone());
         async move {
-            connection.unary(path, &Metadata::new(), None, Encoded::from(request(client, round))).await?;
+            connection
+                .unary(path, &Metadata::new(), None, Encoded::from(request(client, round)))
+                .await?;
             Ok(1)
         }
     })
@@ -69,7 +80,11 @@ pub async fn closed_loop(
 }
 
 /// Runs `operation(client, round)` in a closed loop from `clients` tasks for `length`; it gives the number of operations it did.
-pub async fn run<F>(clients: usize, length: Duration, operation: impl Fn(usize, u64) -> F + Send + Sync + 'static) -> anyhow::Result<Outcome>
+pub async fn run<F>(
+    clients: usize,
+    length: Duration,
+    operation: impl Fn(usize, u64) -> F + Send + Sync + 'static,
+) -> anyhow::Result<Outcome>
 where
     F: Future<Output = anyhow::Result<u64>> + Send,
 {
@@ -92,7 +107,11 @@ where
     }
     tokio::time::sleep(length).await;
     stop.store(true, Ordering::Relaxed);
-    let mut outcome = Outcome { operations: 0, took: begun.elapsed(), latency: histogram() };
+    let mut outcome = Outcome {
+        operations: 0,
+        took: begun.elapsed(),
+        latency: histogram(),
+    };
     while let Some(task) = tasks.join_next().await {
         let (done, latency) = task??;
         outcome.operations += done;

@@ -27,7 +27,12 @@ struct Arguments {
 }
 
 fn arguments() -> anyhow::Result<Arguments> {
-    let mut scale = Scale { length: Duration::from_secs(10), keys: 100_000, start_keys: 1_000_000, defrag_bytes: 1 << 30 };
+    let mut scale = Scale {
+        length: Duration::from_secs(10),
+        keys: 100_000,
+        start_keys: 1_000_000,
+        defrag_bytes: 1 << 30,
+    };
     let (mut go, mut ours, mut rounds, mut wanted) = (None, None, 3, Vec::new());
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -38,7 +43,12 @@ fn arguments() -> anyhow::Result<Arguments> {
             "--rounds" => rounds = value()?.parse()?,
             "--seconds" => scale.length = Duration::from_secs_f64(value()?.parse()?),
             "--quick" => {
-                scale = Scale { length: Duration::from_secs(2), keys: 10_000, start_keys: 100_000, defrag_bytes: 100 << 20 };
+                scale = Scale {
+                    length: Duration::from_secs(2),
+                    keys: 10_000,
+                    start_keys: 100_000,
+                    defrag_bytes: 100 << 20,
+                };
             }
             "--list" => {
                 scenario::all().iter().for_each(|name| println!("{name}"));
@@ -59,7 +69,13 @@ fn arguments() -> anyhow::Result<Arguments> {
         .filter(|name| wanted.is_empty() || wanted.iter().any(|w| w == name || Some(w.as_str()) == name.split('/').next()))
         .collect();
     let binary = |folder: Option<PathBuf>, flag: &str| folder.with_context(|| format!("{flag} DIR is missing")).map(|dir| dir.join("etcd"));
-    Ok(Arguments { go: binary(go, "--go")?, ours: binary(ours, "--ours")?, rounds, scale, scenarios })
+    Ok(Arguments {
+        go: binary(go, "--go")?,
+        ours: binary(ours, "--ours")?,
+        rounds,
+        scale,
+        scenarios,
+    })
 }
 
 fn main() -> anyhow::Result<()> {
@@ -69,7 +85,11 @@ fn main() -> anyhow::Result<()> {
     for round in 0..arguments.rounds {
         for name in &arguments.scenarios {
             // Who goes first changes from round to round, so that a slow drift of the machine favours neither.
-            let order = if round % 2 == 0 { [Side::Go, Side::Ours] } else { [Side::Ours, Side::Go] };
+            let order = if round % 2 == 0 {
+                [Side::Go, Side::Ours]
+            } else {
+                [Side::Ours, Side::Go]
+            };
             let mut figures = Vec::new();
             for side in order {
                 let folder = tempfile::tempdir()?;

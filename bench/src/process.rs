@@ -45,13 +45,22 @@ impl Server {
             .arg(format!("--data-dir={}", data.display()))
             .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
             .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
-            .args(["--initial-cluster", &format!("default={peer_url}"), "--quota-backend-bytes", "8589934592"])
+            .args([
+                "--initial-cluster",
+                &format!("default={peer_url}"),
+                "--quota-backend-bytes",
+                "8589934592",
+            ])
             .args(extra)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .with_context(|| format!("start {}", binary.display()))?;
-        let mut server = Server { child, endpoint: format!("127.0.0.1:{client}"), started_in: Duration::ZERO };
+        let mut server = Server {
+            child,
+            endpoint: format!("127.0.0.1:{client}"),
+            started_in: Duration::ZERO,
+        };
         server.wait_ready(begun, data)?;
         Ok(server)
     }
@@ -87,7 +96,11 @@ impl Server {
             let line = status.lines().find(|line| line.starts_with(key)).unwrap_or_default();
             line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) * 1024
         };
-        Ok(Cost { cpu, rss_anon: kib("RssAnon:"), peak: kib("VmHWM:") })
+        Ok(Cost {
+            cpu,
+            rss_anon: kib("RssAnon:"),
+            peak: kib("VmHWM:"),
+        })
     }
 
     /// Ends it as an operator would and waits.
@@ -112,10 +125,14 @@ fn free_port() -> anyhow::Result<u16> {
 /// Whether `/health` says so.
 fn healthy(endpoint: &str) -> bool {
     use std::io::{Read, Write};
-    let Ok(mut stream) = std::net::TcpStream::connect(endpoint) else { return false };
+    let Ok(mut stream) = std::net::TcpStream::connect(endpoint) else {
+        return false;
+    };
     let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
     let mut answer = String::new();
-    stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").is_ok()
+    stream
+        .write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .is_ok()
         && stream.read_to_string(&mut answer).is_ok()
         && answer.contains("\"true\"")
 }

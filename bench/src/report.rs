@@ -20,7 +20,17 @@ pub struct Figures {
     pub peak: Option<u64>,
 }
 
-const NAMES: [&str; 9] = ["per second", "p50 us", "p99 us", "p999 us", "longest us", "cpu us/op", "took ms", "RssAnon MiB", "VmHWM MiB"];
+const NAMES: [&str; 9] = [
+    "per second",
+    "p50 us",
+    "p99 us",
+    "p999 us",
+    "longest us",
+    "cpu us/op",
+    "took ms",
+    "RssAnon MiB",
+    "VmHWM MiB",
+];
 
 impl Figures {
     fn values(&self) -> [Option<f64>; 9] {
@@ -55,16 +65,24 @@ impl Report {
             self.order.len() - 1
         });
         let of = |side: Side| figures.iter().find(|(s, _)| *s == side).map(|(_, f)| *f).unwrap_or_default();
-        self.rounds.entry((place, scenario.to_owned())).or_default().push((of(Side::Go), of(Side::Ours)));
+        self.rounds
+            .entry((place, scenario.to_owned()))
+            .or_default()
+            .push((of(Side::Go), of(Side::Ours)));
     }
 
     /// Prints a line for each figure: both medians, the median of the rounds' ratios, the lowest and the highest.
     pub fn print(&self) {
-        println!("{:<34} {:<12} {:>12} {:>12} {:>7}  spread", "scenario", "figure", "Go", "Quorate", "ratio");
+        println!(
+            "{:<34} {:<12} {:>12} {:>12} {:>7}  spread",
+            "scenario", "figure", "Go", "Quorate", "ratio"
+        );
         for ((_, scenario), rounds) in &self.rounds {
             for (place, name) in NAMES.iter().enumerate() {
-                let pairs: Vec<(f64, f64)> =
-                    rounds.iter().filter_map(|(go, ours)| Some((go.values()[place]?, ours.values()[place]?))).collect();
+                let pairs: Vec<(f64, f64)> = rounds
+                    .iter()
+                    .filter_map(|(go, ours)| Some((go.values()[place]?, ours.values()[place]?)))
+                    .collect();
                 if pairs.is_empty() {
                     continue;
                 }

@@ -78,7 +78,11 @@ fn value() -> Bytes {
 }
 
 fn put_request(key: Bytes) -> pb::PutRequest {
-    pb::PutRequest { key, value: value(), ..Default::default() }
+    pb::PutRequest {
+        key,
+        value: value(),
+        ..Default::default()
+    }
 }
 
 /// Fills the member with `count` keys, as fast as it goes.
@@ -94,9 +98,25 @@ async fn fill(endpoint: &str, count: usize, value: Bytes) -> anyhow::Result<()> 
                 if from >= count {
                     return anyhow::Ok(());
                 }
-                let ops = (from..count.min(from + 100)).map(|n| pb::PutRequest { key: key(n), value: value.clone(), ..Default::default() });
-                let success = ops.map(|put| pb::RequestOp { request: Some(pb::request_op::Request::RequestPut(put)) }).collect();
-                let _: pb::TxnResponse = call(&client, TXN, &pb::TxnRequest { success, ..Default::default() }).await?;
+                let ops = (from..count.min(from + 100)).map(|n| pb::PutRequest {
+                    key: key(n),
+                    value: value.clone(),
+                    ..Default::default()
+                });
+                let success = ops
+                    .map(|put| pb::RequestOp {
+                        request: Some(pb::request_op::Request::RequestPut(put)),
+                    })
+                    .collect();
+                let _: pb::TxnResponse = call(
+                    &client,
+                    TXN,
+                    &pb::TxnRequest {
+                        success,
+                        ..Default::default()
+                    },
+                )
+                .await?;
             }
         });
     }
@@ -127,8 +147,16 @@ async fn put(server: &Server, clients: usize, scale: Scale, in_txn: bool) -> any
         if !in_txn {
             return Bytes::from(put.encode_to_vec());
         }
-        let success = vec![pb::RequestOp { request: Some(pb::request_op::Request::RequestPut(put)) }];
-        Bytes::from(pb::TxnRequest { success, ..Default::default() }.encode_to_vec())
+        let success = vec![pb::RequestOp {
+            request: Some(pb::request_op::Request::RequestPut(put)),
+        }];
+        Bytes::from(
+            pb::TxnRequest {
+                success,
+                ..Default::default()
+            }
+            .encode_to_vec(),
+        )
     };
     let path = if in_txn { TXN } else { PUT };
     load::closed_loop(&server.endpoint, clients, scale.length / 5, path, request).await?; // warm
@@ -142,7 +170,14 @@ async fn get(server: &Server, clients: usize, scale: Scale, serializable: bool) 
     let keys = scale.keys;
     let request = move |client: usize, round: u64| {
         let key = key((client.wrapping_mul(7919) + round as usize * 104_729) % keys);
-        Bytes::from(pb::RangeRequest { key, serializable, ..Default::default() }.encode_to_vec())
+        Bytes::from(
+            pb::RangeRequest {
+                key,
+                serializable,
+                ..Default::default()
+            }
+            .encode_to_vec(),
+        )
     };
     load::closed_loop(&server.endpoint, clients, scale.length / 5, RANGE, request).await?;
     let before = server.cost()?;
@@ -155,9 +190,17 @@ async fn page(server: &Server, scale: Scale) -> anyhow::Result<Figures> {
     let (total, limit) = (scale.keys * 3, scale.keys / 10);
     fill(&server.endpoint, total, Bytes::from_static(b"a small value of a list")).await?;
     let client = load::connect(&server.endpoint).await?;
-    let request = pb::RangeRequest { key: Bytes::from_static(b"/"), range_end: Bytes::from_static(b"0"), limit: limit as i64, ..Default::default() };
+    let request = pb::RangeRequest {
+        key: Bytes::from_static(b"/"),
+        range_end: Bytes::from_static(b"0"),
+        limit: limit as i64,
+        ..Default::default()
+    };
     let first: pb::RangeResponse = call(&client, RANGE, &request).await?;
-    ensure!(first.kvs.len() == limit && first.count == total as i64 && first.more, "the page is not what was asked for");
+    ensure!(
+        first.kvs.len() == limit && first.count == total as i64 && first.more,
+        "the page is not what was asked for"
+    );
     let message = Bytes::from(request.encode_to_vec());
     let before = server.cost()?;
     let outcome = load::run(1, scale.length, move |_, _| {
@@ -181,8 +224,13 @@ async fn watch_fanout(server: &Server, scale: Scale) -> anyhow::Result<Figures> 
         let client = load::connect(&server.endpoint).await?;
         let (sender, mut answers) = client.stream(WATCH, &Metadata::new(), None)?;
         for _ in 0..WATCHERS / STREAMS {
-            let create = pb::WatchCreateRequest { key: Bytes::from_static(b"fan"), ..Default::default() };
-            let request = pb::WatchRequest { request_union: Some(pb::watch_request::RequestUnion::CreateRequest(create)) };
+            let create = pb::WatchCreateRequest {
+                key: Bytes::from_static(b"fan"),
+                ..Default::default()
+            };
+            let request = pb::WatchRequest {
+                request_union: Some(pb::watch_request::RequestUnion::CreateRequest(create)),
+            };
             sender.send(Encoded::message(&request)).await?;
         }
         for _ in 0..WATCHERS / STREAMS {
@@ -208,12 +256,20 @@ async fn watch_fanout(server: &Server, scale: Scale) -> anyhow::Result<Figures> 
         let _: pb::PutResponse = call(&writer, PUT, &put_request(Bytes::from_static(b"fan"))).await?;
         events += WATCHERS as u64;
         while seen.load(Ordering::Relaxed) < events {
-            ensure!(sent.elapsed() < Duration::from_secs(30), "events are missing: {} of {events}", seen.load(Ordering::Relaxed));
+            ensure!(
+                sent.elapsed() < Duration::from_secs(30),
+                "events are missing: {} of {events}",
+                seen.load(Ordering::Relaxed)
+            );
             tokio::task::yield_now().await;
         }
         latency.saturating_record(sent.elapsed().as_nanos() as u64);
     }
-    let outcome = Outcome { operations: events, took: begun.elapsed(), latency };
+    let outcome = Outcome {
+        operations: events,
+        took: begun.elapsed(),
+        latency,
+    };
     Ok(figures(&outcome, before, server.cost()?))
 }
 
@@ -247,7 +303,13 @@ async fn start_up(binary: &Path, data: &Path, scale: Scale) -> anyhow::Result<Fi
     server.stop()?;
     let server = Server::start(binary, data, &[])?;
     let cost = server.cost()?;
-    let figures = Figures { took: Some(server.started_in), cpu: None, rss_anon: Some(cost.rss_anon), peak: Some(cost.peak), ..Figures::default() };
+    let figures = Figures {
+        took: Some(server.started_in),
+        cpu: None,
+        rss_anon: Some(cost.rss_anon),
+        peak: Some(cost.peak),
+        ..Figures::default()
+    };
     server.stop()?;
     Ok(figures)
 }
@@ -258,12 +320,23 @@ async fn defrag(server: &Server, scale: Scale) -> anyhow::Result<Figures> {
     let keys = (scale.defrag_bytes / LARGE as u64) as usize;
     let client = load::connect(&server.endpoint).await?;
     for number in 0..keys {
-        let put = pb::PutRequest { key: key(number), value: Bytes::from(vec![b'x'; LARGE]), ..Default::default() };
+        let put = pb::PutRequest {
+            key: key(number),
+            value: Bytes::from(vec![b'x'; LARGE]),
+            ..Default::default()
+        };
         let _: pb::PutResponse = call(&client, PUT, &put).await?;
     }
     for number in (0..keys).filter(|n| n % 10 != 0) {
-        let _: pb::DeleteRangeResponse =
-            call(&client, "/etcdserverpb.KV/DeleteRange", &pb::DeleteRangeRequest { key: key(number), ..Default::default() }).await?;
+        let _: pb::DeleteRangeResponse = call(
+            &client,
+            "/etcdserverpb.KV/DeleteRange",
+            &pb::DeleteRangeRequest {
+                key: key(number),
+                ..Default::default()
+            },
+        )
+        .await?;
     }
     let last: pb::PutResponse = call(&client, PUT, &put_request(Bytes::from_static(b"last"))).await?;
     let revision = last.header.context("an answer without a header")?.revision;
@@ -296,7 +369,17 @@ async fn defrag(server: &Server, scale: Scale) -> anyhow::Result<Figures> {
     });
     let (longest, took) = putting.await??;
     let status: pb::StatusResponse = call(&client, "/etcdserverpb.Maintenance/Status", &pb::StatusRequest {}).await?;
-    ensure!(status.db_size < scale.defrag_bytes as i64 / 2, "the file is still {} bytes", status.db_size);
+    ensure!(
+        status.db_size < scale.defrag_bytes as i64 / 2,
+        "the file is still {} bytes",
+        status.db_size
+    );
     let after = server.cost()?;
-    Ok(Figures { longest: Some(longest), took: Some(took), cpu: Some(after.cpu - before.cpu), peak: Some(after.peak), ..Figures::default() })
+    Ok(Figures {
+        longest: Some(longest),
+        took: Some(took),
+        cpu: Some(after.cpu - before.cpu),
+        peak: Some(after.peak),
+        ..Figures::default()
+    })
 }

@@ -412,7 +412,13 @@ impl<S: Service, H: HttpHandler> Server<S, H> {
         };
         stream.call.close(Err(status));
         if let Some(method) = stream.call.method {
-            self.service.observe(method, CallEvent::Handled { code: code.0, took: stream.call.started.elapsed() });
+            self.service.observe(
+                method,
+                CallEvent::Handled {
+                    code: code.0,
+                    took: stream.call.started.elapsed(),
+                },
+            );
         }
     }
 }
