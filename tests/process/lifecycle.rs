@@ -69,7 +69,7 @@ fn tells_systemd_when_it_is_ready() {
     let member = plan.spawn();
     let mut message = [0; 256];
     let len = socket.recv(&mut message).expect("a message comes");
-    assert_eq!(&message[..len], b"READY=1");
+    assert_eq!(&message[..len], b"READY=1\n");
     assert!(
         http(&member.endpoint, "GET /readyz HTTP/1.1").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")),
         "ready, but not serving"

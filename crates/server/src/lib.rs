@@ -1,8 +1,9 @@
 //! The shell of the server: flags, listeners, threads, gRPC, HTTP and metrics around the core crates.
 
 pub mod config;
-pub mod host;
+mod gauges;
 pub mod grpc;
+pub mod host;
 pub mod http;
 pub mod log;
 pub mod metrics;
@@ -10,7 +11,6 @@ pub mod node;
 mod pages;
 pub mod run;
 pub mod serve;
-mod systemd;
 pub mod threads;
 pub mod tls;
 

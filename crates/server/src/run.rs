@@ -16,13 +16,13 @@ use world::{Clock, DynDisk};
 use crate::config::Config;
 use crate::config::startup::Prepared;
 use crate::grpc::Services;
+use crate::host;
 use crate::http::{Access, Doors, Http, Options};
 use crate::log::{self, field};
 use crate::metrics::Metrics;
 use crate::node::{Limits, Node};
 use crate::pages::MemberPages;
 use crate::serve::{Door, Listener, Workers};
-use crate::systemd;
 use crate::threads::{self, Machines, Queues, Settings, Threads};
 
 /// Why a member did not start.
@@ -66,6 +66,7 @@ async fn serve(prepared: &Prepared) -> Result<(), RunError> {
     let metrics_only = listeners(&config.listen_metrics_urls)?;
 
     let opened = open(&disk, prepared, &clock)?;
+    host::raise_file_limit();
     let metrics = Metrics::new(config.metrics == "extensive");
     let (node, threads) = start(opened, config, disk, clock, metrics.clone());
     tokio::select! {
@@ -123,14 +124,15 @@ async fn serve(prepared: &Prepared) -> Result<(), RunError> {
         };
         tokio::spawn(workers.clone().listen(listener, door));
     }
-    systemd::notify("READY=1");
+    if let Err(error) = host::notify_ready() {
+        log::warn("failed to notify systemd for readiness", &[log::error_field(&error)]);
+    }
 
     let name = tokio::select! {
         _ = terminate.recv() => "terminated",
         _ = interrupt.recv() => "interrupt",
     };
     log::info("received signal; shutting down", &[field("signal", name)]);
-    systemd::notify("STOPPING=1");
     let _ = stop.send(true);
     workers.drained(DRAIN_LIMIT).await;
     threads.stop();
@@ -274,6 +276,7 @@ fn start(opened: Opened, config: &Config, disk: DynDisk, clock: OsClock, metrics
         compaction_pause: config.compaction_sleep(),
         warning_apply: config.warning_apply_duration.to_std(),
     };
+    crate::gauges::register(&node.metrics, &node);
     let threads = threads::start(node.clone(), machines, queues, settings);
     (node, threads)
 }

@@ -15,6 +15,7 @@ use member::snapshot::DiskSnapshot;
 use tokio::sync::oneshot;
 use world::{Clock, DynDisk};
 
+use crate::gauges;
 use crate::log::{self, field};
 use crate::node::Node;
 
@@ -446,6 +447,9 @@ impl ApplyThread {
     /// Gives the outcome to whom it concerns.
     fn hand_out(&mut self) {
         for answer in self.outcome.answers.drain(..) {
+            if let Ok(response) = &answer.result {
+                gauges::count(&self.node.metrics, response);
+            }
             self.node.answer(answer.id, answer.result);
         }
         self.node.store.watch_hub().pump();

@@ -50,6 +50,7 @@ fn checked_range(message: Bytes) -> Result<pb::RangeRequest, Status> {
 
 fn range_now(node: &Node, request: &pb::RangeRequest) -> Result<Encoded, Status> {
     let answer = node.store.range(request).map_err(store_error)?;
+    node.metrics.mvcc_range_total.inc();
     Ok(Encoded::from(answer.encode(node.header(answer.revision))))
 }
 

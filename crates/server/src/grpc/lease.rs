@@ -70,7 +70,10 @@ async fn renew(node: &Node, id: LeaseId) -> Result<i64, Status> {
     let deadline = node.now() + node.limits.request_timeout;
     loop {
         match node.lessor.renew(id, node.now()) {
-            Ok(ttl) => return Ok(ttl),
+            Ok(ttl) => {
+                node.metrics.debugging_lease_renewed_total.inc();
+                return Ok(ttl);
+            }
             Err(LeaseError::NotFound) => return Ok(0),
             // Its revocation, or the news of our own leadership, is on the way.
             Err(LeaseError::Expired | LeaseError::NotPrimary) if node.now() < deadline => tokio::time::sleep(REVOKING_POLL).await,
