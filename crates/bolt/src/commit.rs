@@ -28,8 +28,8 @@ pub(crate) enum Placement {
     /// Long runs first.
     Runs,
     /// The lowest pages first, and the high-water mark falls over what is free below it, to `limit` or lower; else there is no
-    /// commit.
-    Lowest { limit: PageId },
+    /// commit. Pages in `avoid` are not taken.
+    Lowest { limit: PageId, avoid: Run },
 }
 
 /// A commit whose bytes are ready and whose pages are taken.
@@ -93,8 +93,8 @@ impl WriteTx<'_> {
         let writer: &mut Writer = &mut self.writer;
         let out = std::mem::take(&mut writer.out);
         let mut to = Spill::new(&mut writer.freelist, base.handle.page_size, base.meta.mark, out);
-        if let Placement::Lowest { .. } = placement {
-            to.lowest = true;
+        if let Placement::Lowest { avoid, .. } = placement {
+            to.lowest = Some(avoid);
             to.lower_mark();
         }
         let mut trees = Trees {
@@ -111,7 +111,7 @@ impl WriteTx<'_> {
             }
         };
         to.give_back_rest();
-        if matches!(placement, Placement::Lowest { limit } if to.mark > limit) {
+        if matches!(placement, Placement::Lowest { limit, .. } if to.mark > limit) {
             to.undo();
             return Ok(None);
         }

@@ -17,6 +17,20 @@ pub(crate) struct Run {
     pub len: u64,
 }
 
+impl Run {
+    /// No pages.
+    pub const NONE: Run = Run { start: 0, len: 0 };
+
+    /// The page after the last one.
+    pub fn end(&self) -> PageId {
+        self.start + self.len
+    }
+
+    pub fn overlaps(&self, other: Run) -> bool {
+        self.start < other.end() && other.start < self.end()
+    }
+}
+
 /// Pages freed by one commit.
 struct Pending {
     /// The commit that freed them.
@@ -105,9 +119,10 @@ impl Freelist {
         Some(self.take_whole(start, len))
     }
 
-    /// Takes exactly `need` pages, the lowest there are, if they end at or below `limit`.
-    pub fn take_lowest(&mut self, need: u64, limit: PageId) -> Option<Run> {
-        let (start, len) = self.lowest(need, limit)?;
+    /// Takes exactly `need` pages, the lowest there are, if they end at or below `limit`. Free runs that reach into `avoid` are
+    /// passed over.
+    pub fn take_lowest(&mut self, need: u64, limit: PageId, avoid: Run) -> Option<Run> {
+        let (start, len) = self.lowest(need, limit, avoid)?;
         self.take_whole(start, len);
         if len > need {
             self.give(Run {
@@ -119,13 +134,45 @@ impl Freelist {
     }
 
     /// Whether [`Freelist::take_lowest`] would find a run.
-    pub fn has_lowest(&self, need: u64, limit: PageId) -> bool {
-        self.lowest(need, limit).is_some()
+    pub fn has_lowest(&self, need: u64, limit: PageId, avoid: Run) -> bool {
+        self.lowest(need, limit, avoid).is_some()
     }
 
-    fn lowest(&self, need: u64, limit: PageId) -> Option<(PageId, u64)> {
+    fn lowest(&self, need: u64, limit: PageId, avoid: Run) -> Option<(PageId, u64)> {
         let below = self.runs.range(..limit).take_while(|(start, _)| *start + need <= limit);
-        below.map(|(start, len)| (*start, *len)).find(|(_, len)| *len >= need)
+        let mut runs = below.map(|(start, len)| (*start, *len));
+        runs.find(|(start, len)| *len >= need && !avoid.overlaps(Run { start: *start, len: *len }))
+    }
+
+    /// The `len` pages below `limit`, beginning with a free one, among which the most are free; and how many those are.
+    pub fn best_window(&self, len: u64, limit: PageId) -> Option<(Run, u64)> {
+        let runs: Vec<Run> = self
+            .runs
+            .range(..limit)
+            .map(|(start, len)| Run { start: *start, len: *len })
+            .collect();
+        let mut best: Option<(Run, u64)> = None;
+        let (mut until, mut whole) = (0, 0);
+        for (index, run) in runs.iter().enumerate() {
+            let window = Run { start: run.start, len };
+            if window.end() > limit {
+                break;
+            }
+            while runs.get(until).is_some_and(|run| run.end() <= window.end()) {
+                whole += runs[until].len;
+                until += 1;
+            }
+            let part = runs.get(until).map_or(0, |run| window.end().saturating_sub(run.start));
+            if best.is_none_or(|(_, free)| free < whole + part) {
+                best = Some((window, whole + part));
+            }
+            if until > index {
+                whole -= run.len;
+            } else {
+                until = index + 1;
+            }
+        }
+        best
     }
 
     /// The page after the last one below the mark that is not free.
@@ -288,11 +335,21 @@ mod tests {
     #[test]
     fn the_lowest_and_the_tail() {
         let mut list = Freelist::from_runs([run(5, 1), run(8, 4), run(30, 10)].into_iter());
-        assert_eq!(list.take_lowest(2, 40), Some(run(8, 2)));
-        assert_eq!(list.take_lowest(3, 30), None);
+        assert_eq!(list.take_lowest(2, 40, Run::NONE), Some(run(8, 2)));
+        assert_eq!(list.take_lowest(3, 30, Run::NONE), None);
         assert_eq!(list.take_tail(40), Some(run(30, 10)));
         assert_eq!(list.take_tail(30), None);
         assert_eq!(list.free_pages(), 3);
+    }
+
+    #[test]
+    fn the_window_with_the_most_free_pages() {
+        let list = Freelist::from_runs([run(5, 1), run(8, 4), run(14, 2), run(17, 1), run(30, 10)].into_iter());
+        assert_eq!(list.best_window(10, 30), Some((run(8, 10), 7)));
+        assert_eq!(list.best_window(10, 40), Some((run(30, 10), 10)));
+        assert_eq!(list.best_window(3, 12), Some((run(8, 3), 3)));
+        assert_eq!(list.best_window(8, 12), None);
+        assert_eq!(list.best_window(2, 7), Some((run(5, 2), 1)));
     }
 
     #[test]

@@ -5,6 +5,9 @@
 //! are the lowest free ones. The pages left behind are free once no reader sees them; then the high-water mark falls over them
 //! and the file is cut. A page that somebody has rewritten since the plan was made is not found any more and passed over.
 //!
+//! A big value needs a long free run. Where there is none, a step first moves what lies between the free pages of the most
+//! promising place, and the next one moves the value there.
+//!
 //! What is cut was free: in no tree of an open reader, and not of the older meta either. That meta's mark must stay inside the
 //! file too, so the file is cut only down to the higher of the two marks.
 
@@ -12,6 +15,7 @@ use std::sync::Arc;
 
 use crate::commit::Placement;
 use crate::db::Writer;
+use crate::freelist::Run;
 use crate::open::PROBE_BYTES;
 use crate::page::{BUCKET_FLAG, MAX_DEPTH, PageId};
 use crate::tree::{Body, Child, Tree};
@@ -38,10 +42,9 @@ pub struct Reclaimed {
     pub done: bool,
 }
 
-/// A page to be moved, and the way to it.
+/// A page with its overflow pages, to be moved, and the way to it.
 struct Victim {
-    page: PageId,
-    pages: u64,
+    run: Run,
     /// An index into [`Plan::buckets`].
     bucket: usize,
     /// The first key of the page; empty if it has none.
@@ -56,6 +59,8 @@ pub(crate) struct Plan {
     victims: Vec<Victim>,
     /// A page that found no room: those below it stay too.
     blocked: PageId,
+    /// A page for which room was made by the last step.
+    cleared: Option<PageId>,
     /// The page after the last one in use when the plan was made.
     end: PageId,
     /// The free pages before it then.
@@ -84,11 +89,11 @@ impl Db {
                 tx.next_plan(last.filter(|plan| mark <= plan.mark))?
             }
         };
-        let mut moved = tx.move_pages(&mut plan, max_pages as u64)?;
+        let (mut moved, avoid) = tx.move_pages(&mut plan, max_pages as u64)?;
         let limit = tx.writer.freelist.end_in_use(tx.tree.base.meta.mark);
         if moved == 0 {
             tx.rollback();
-        } else if tx.commit_placed(Placement::Lowest { limit })?.is_none() {
+        } else if tx.commit_placed(Placement::Lowest { limit, avoid })?.is_none() {
             // The paths to the pages take up more room than there is.
             plan.victims.clear();
             moved = 0;
@@ -111,7 +116,8 @@ impl Db {
             false if tx.writer.older_mark > mark => mark,
             false => return Ok(false),
         };
-        Ok(tx.commit_placed(Placement::Lowest { limit })?.is_some())
+        let avoid = Run::NONE;
+        Ok(tx.commit_placed(Placement::Lowest { limit, avoid })?.is_some())
     }
 
     /// Cuts the file down to what both metas need.
@@ -148,30 +154,75 @@ impl WriteTx<'_> {
             return Ok(last);
         }
         let spare = SPARE_PAGES.max(end / SPARE_PART);
-        let plan = Plan::make(&self.tree.base, end.saturating_sub(free_below) + spare)?;
+        let threshold = end.saturating_sub(free_below) + spare;
+        if threshold >= end {
+            let plan = Plan::default();
+            return Ok(Plan { end, free_below, ..plan });
+        }
+        let plan = Plan::make(&self.tree.base, |run| run.end() > threshold)?;
         Ok(Plan { end, free_below, ..plan })
     }
 
-    /// Marks the paths to the next victims for rewriting, as far as there is room below them.
-    fn move_pages(&mut self, plan: &mut Plan, max_pages: u64) -> Result<u64, PageError> {
+    /// Marks the paths to the next victims for rewriting, as far as there is room below them. Returns how many pages those have,
+    /// and a run that the commit is to keep clear.
+    fn move_pages(&mut self, plan: &mut Plan, max_pages: u64) -> Result<(u64, Run), PageError> {
         let mut moved = 0;
         let mut room = self.writer.freelist.free_pages();
         while moved < max_pages
             && let Some(victim) = plan.victims.pop()
         {
-            if victim.page < plan.blocked {
+            let cleared = plan.cleared == Some(victim.run.start);
+            if victim.run.start < plan.blocked {
                 continue;
             }
-            let fits = room >= victim.pages + PATH_PAGES && self.writer.freelist.has_lowest(victim.pages, victim.page);
-            if !fits {
+            let need = victim.run.len;
+            if room >= need + PATH_PAGES && self.writer.freelist.has_lowest(need, victim.run.start, Run::NONE) {
+                if self.touch(&plan.buckets[victim.bucket], &victim)? {
+                    moved += need;
+                    room -= need + PATH_PAGES;
+                }
+                if cleared {
+                    // Alone, so that nothing else is put where room was made for it.
+                    break;
+                }
+            } else if moved > 0 {
+                plan.victims.push(victim);
+                break;
+            } else {
+                let window = if cleared { None } else { self.clear_window(victim.run)? };
+                if let Some((occupants, window)) = window {
+                    plan.cleared = Some(victim.run.start);
+                    plan.victims.push(victim);
+                    return Ok((occupants, window));
+                }
                 // What lies below it cannot be cut off while it stays.
-                plan.blocked = victim.page;
-            } else if self.touch(&plan.buckets[victim.bucket], &victim)? {
-                moved += victim.pages;
-                room -= victim.pages + PATH_PAGES;
+                plan.blocked = victim.run.start;
             }
         }
-        Ok(moved)
+        Ok((moved, Run::NONE))
+    }
+
+    /// Marks what is in the way of a long free run for a victim of several pages. Returns how many pages that are, and the run.
+    fn clear_window(&mut self, victim: Run) -> Result<Option<(u64, Run)>, PageError> {
+        let freelist = &self.writer.freelist;
+        if victim.len == 1 {
+            return Ok(None);
+        }
+        let Some((window, free)) = freelist.best_window(victim.len, victim.start) else {
+            return Ok(None);
+        };
+        let room = freelist.free_pages() - free;
+        let found = Plan::make(&self.tree.base, |run| run.overlaps(window))?;
+        let pages: u64 = found.victims.iter().map(|victim| victim.run.len).sum();
+        let paths = PATH_PAGES * found.victims.len() as u64;
+        let fit = |occupant: &Victim| freelist.has_lowest(occupant.run.len, victim.start, window);
+        if pages == 0 || room < pages + paths || !found.victims.iter().all(fit) {
+            return Ok(None);
+        }
+        for victim in &found.victims {
+            self.touch(&found.buckets[victim.bucket], victim)?;
+        }
+        Ok(Some((pages, window)))
     }
 
     /// Makes nodes on the way to a page, so that the commit rewrites it. False if it is not there any more.
@@ -184,7 +235,7 @@ impl WriteTx<'_> {
             Err(error) => unreachable!("opening a bucket gives errors of pages only: {error}"),
         };
         let bucket = &mut self.buckets[at];
-        let touched = self.tree.touch(&mut bucket.root, victim.page, &victim.key)?;
+        let touched = self.tree.touch(&mut bucket.root, victim.run.start, &victim.key)?;
         bucket.dirty |= touched;
         Ok(touched)
     }
@@ -238,12 +289,9 @@ impl Tree {
 }
 
 impl Plan {
-    /// Finds the pages in use from `threshold` on.
-    fn make(version: &Arc<Version>, threshold: PageId) -> Result<Plan, PageError> {
+    /// Finds the pages that are wanted.
+    fn make(version: &Arc<Version>, wanted: impl Fn(Run) -> bool) -> Result<Plan, PageError> {
         let mut plan = Plan::default();
-        if threshold >= version.meta.mark {
-            return Ok(plan);
-        }
         let mut visited = 0;
         let mut buckets = vec![(Root::Page(version.meta.root), Vec::new())];
         while let Some((root, names)) = buckets.pop() {
@@ -256,20 +304,16 @@ impl Plan {
                     return Err(version.circle(id, version.meta.mark));
                 }
                 let node = version.node(id)?;
-                let count = (node.bytes().len() / version.handle.page_size) as u64;
-                if id + count > threshold {
+                let len = (node.bytes().len() / version.handle.page_size) as u64;
+                let run = Run { start: id, len };
+                if wanted(run) {
                     let bucket = *known.get_or_insert_with(|| {
                         plan.buckets.push(names.clone());
                         plan.buckets.len() - 1
                     });
                     let key = if node.count == 0 { Some(&[][..]) } else { node.key(0) };
                     let key = key.ok_or_else(|| version.element_fault(&node, 0))?.to_vec();
-                    plan.victims.push(Victim {
-                        page: id,
-                        pages: count,
-                        bucket,
-                        key,
-                    });
+                    plan.victims.push(Victim { run, bucket, key });
                 }
                 if !node.is_leaf {
                     pages.extend((0..node.count).map(|index| node.child(index)));
@@ -282,7 +326,7 @@ impl Plan {
                 }
             }
         }
-        plan.victims.sort_unstable_by_key(|victim| (victim.pages, victim.page));
+        plan.victims.sort_unstable_by_key(|victim| (victim.run.len, victim.run.start));
         let more = plan.victims.len().saturating_sub(PLAN_PAGES);
         plan.victims.drain(..more);
         Ok(plan)

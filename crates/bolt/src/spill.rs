@@ -26,8 +26,8 @@ pub(crate) struct Spill<'w> {
     pub page_size: usize,
     /// The high-water mark, raised when no free run has room.
     pub mark: PageId,
-    /// Takes the lowest pages there are instead of the longest runs: for reclaim.
-    pub lowest: bool,
+    /// Takes the lowest pages there are, but for those in this run, instead of the longest runs: for reclaim.
+    pub lowest: Option<Run>,
     /// What is left of the free run at hand.
     rest: Option<Run>,
     /// All pages taken.
@@ -46,7 +46,7 @@ impl<'w> Spill<'w> {
             freelist,
             page_size,
             mark,
-            lowest: false,
+            lowest: None,
             rest: None,
             taken: Vec::new(),
             segments: Vec::new(),
@@ -99,8 +99,8 @@ impl<'w> Spill<'w> {
     }
 
     fn allocate_free(&mut self, need: u64, want: u64) -> Option<PageId> {
-        if self.lowest {
-            return self.freelist.take_lowest(need, self.mark).map(|run| run.start);
+        if let Some(avoid) = self.lowest {
+            return self.freelist.take_lowest(need, self.mark, avoid).map(|run| run.start);
         }
         let run = match self.rest.take() {
             Some(rest) if rest.len >= need => rest,
