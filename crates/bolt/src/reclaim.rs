@@ -28,6 +28,8 @@ const SPARE_PAGES: u64 = 16;
 const SPARE_PART: u64 = 256;
 /// What moving a page may copy besides it: the branches above, which must find room below too.
 const PATH_PAGES: u64 = 6;
+/// Under load the file may refill as fast as it is emptied; after this many plans in vain it is time to stop.
+const FRUITLESS_PLANS: u32 = 3;
 /// A plan lists at most this many pages; the next one has the rest.
 const PLAN_PAGES: usize = 50_000;
 
@@ -65,8 +67,10 @@ pub(crate) struct Plan {
     end: PageId,
     /// The free pages before it then.
     free_below: u64,
-    /// The mark after the last step.
-    mark: PageId,
+    /// The commit of the last step.
+    txid: u64,
+    /// Plans before this one that gained nothing because others wrote in between.
+    fruitless: u32,
 }
 
 impl Db {
@@ -81,15 +85,19 @@ impl Db {
             let (path, reason) = (self.handle.path.clone(), reason.clone());
             return Err(CommitError::Poisoned { path, reason });
         }
-        let mut plan = match tx.writer.plan.take() {
-            Some(plan) if !plan.victims.is_empty() => plan,
-            // Where others have made the file longer since, what the last plan came to says nothing.
-            last => {
-                let mark = tx.tree.base.meta.mark;
-                tx.next_plan(last.filter(|plan| mark <= plan.mark))?
-            }
+        let max_pages = max_pages as u64;
+        let mut last = tx.writer.plan.take();
+        let (mut moved, mut avoid) = match &mut last {
+            Some(plan) => tx.move_pages(plan, max_pages)?,
+            None => (0, Run::NONE),
         };
-        let (mut moved, avoid) = tx.move_pages(&mut plan, max_pages as u64)?;
+        let mut plan = match last {
+            Some(plan) if moved > 0 => plan,
+            last => tx.next_plan(last)?,
+        };
+        if moved == 0 {
+            (moved, avoid) = tx.move_pages(&mut plan, max_pages)?;
+        }
         let limit = tx.writer.freelist.end_in_use(tx.tree.base.meta.mark);
         if moved == 0 {
             tx.rollback();
@@ -100,7 +108,7 @@ impl Db {
         }
         let done = moved == 0 && !self.lower_marks()?;
         let mut writer = self.writer.lock();
-        plan.mark = self.current().meta.mark;
+        plan.txid = self.current().meta.txid;
         writer.plan = Some(plan).filter(|_| !done);
         let truncated = self.cut(&mut writer)?;
         Ok(Reclaimed { moved, truncated, done })
@@ -150,17 +158,27 @@ impl WriteTx<'_> {
         let mark = self.tree.base.meta.mark;
         let end = self.writer.freelist.end_in_use(mark);
         let free_below = self.writer.freelist.free_pages() - (mark - end);
+        let mut fruitless = 0;
         if let Some(last) = last.filter(|last| last.end <= end && last.free_below >= free_below) {
-            return Ok(last);
+            if last.txid == self.tree.base.meta.txid || last.fruitless == FRUITLESS_PLANS {
+                return Ok(last);
+            }
+            fruitless = last.fruitless + 1;
         }
         let spare = SPARE_PAGES.max(end / SPARE_PART);
         let threshold = end.saturating_sub(free_below) + spare;
-        if threshold >= end {
-            let plan = Plan::default();
-            return Ok(Plan { end, free_below, ..plan });
-        }
-        let plan = Plan::make(&self.tree.base, |run| run.end() > threshold)?;
-        Ok(Plan { end, free_below, ..plan })
+        let plan = match threshold < end {
+            true => Plan::make(&self.tree.base, |run| run.end() > threshold)?,
+            false => Plan::default(),
+        };
+        let txid = self.tree.base.meta.txid;
+        Ok(Plan {
+            end,
+            free_below,
+            txid,
+            fruitless,
+            ..plan
+        })
     }
 
     /// Marks the paths to the next victims for rewriting, as far as there is room below them. Returns how many pages those have,
