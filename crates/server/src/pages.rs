@@ -8,7 +8,6 @@ use bytes::Bytes;
 
 use crate::grpc::storage_version;
 use crate::http::{Alarm, BoxFuture, Pages, Versions};
-use crate::log::{self, field};
 use crate::node::Node;
 
 /// The pages' view of a node.
@@ -87,10 +86,5 @@ impl Pages for MemberPages {
             progress.leader(),
             progress.applied().0,
         )
-    }
-
-    fn warn(&self, message: &str, fields: &[(&str, String)]) {
-        let text: Vec<String> = fields.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        log::warn(message, &[field("detail", text.join(" "))]);
     }
 }

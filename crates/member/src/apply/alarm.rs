@@ -31,15 +31,19 @@ impl Applier {
 
     pub(super) fn alarm(&mut self, request: &AlarmRequest) -> Result<AlarmResponse, Status> {
         let alarms = &self.parts.alarms;
-        let kind = AlarmType::try_from(request.alarm).unwrap_or(AlarmType::None);
+        let any = request.alarm == AlarmType::None as i32;
         let this = AlarmMember {
             member_id: request.member_id,
             alarm: request.alarm,
         };
         let key = || schema::alarm_key(&this);
         let shown = match AlarmAction::try_from(request.action) {
-            Ok(AlarmAction::Get) => alarms.list(kind),
-            _ if kind == AlarmType::None => Vec::new(),
+            // Kinds that no version knows are kept and shown too.
+            Ok(AlarmAction::Get) => {
+                let all = alarms.list(AlarmType::None);
+                all.into_iter().filter(|alarm| any || alarm.alarm == request.alarm).collect()
+            }
+            _ if any => Vec::new(),
             Ok(AlarmAction::Activate) => {
                 if alarms.raise(this.member_id, this.alarm) {
                     self.parts.writer.batch().put(Bucket::Alarm, key(), Bytes::new());

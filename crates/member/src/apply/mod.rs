@@ -104,8 +104,16 @@ impl Applier {
             // Readers have to find the effects before they learn of the index, and the index before the answer is given.
             self.parts.progress.set_applied(entry.index, entry.term);
         }
+        if self.version_look.is_zero() {
+            self.look_at_version(now)?;
+        }
         self.snapshot_if_due(done);
         Ok(())
+    }
+
+    fn look_at_version(&mut self, now: Duration) -> Result<(), ApplyError> {
+        self.version_look = now + VERSION_INTERVAL;
+        self.follow_cluster_version()
     }
 
     fn apply_new(&mut self, now: Duration, entry: &Committed, done: &mut ApplyOutcome) -> Result<(), ApplyError> {
@@ -208,8 +216,7 @@ impl Applier {
     /// As [`Applier::apply`].
     pub fn tick(&mut self, now: Duration, done: &mut ApplyOutcome) -> Result<(), ApplyError> {
         if now >= self.version_look {
-            self.version_look = now + VERSION_INTERVAL;
-            self.follow_cluster_version()?;
+            self.look_at_version(now)?;
         }
         self.space.retry(&self.parts, now, done);
         self.snapshot_if_due(done);

@@ -37,7 +37,7 @@ pub async fn status(node: Arc<Node>) -> Result<Encoded, Status> {
     }
     for alarm in node.alarms.list(pb::AlarmType::None) {
         let kind = pb::AlarmType::try_from(alarm.alarm).map_or_else(|_| alarm.alarm.to_string(), |kind| kind.as_str_name().to_owned());
-        errors.push(format!("memberID:{} alarm:{kind} ", alarm.member_id));
+        errors.push(format!("memberID:{}  alarm:{kind}", alarm.member_id));
     }
     Ok(Encoded::message(&pb::StatusResponse {
         header: Some(node.header(0)),

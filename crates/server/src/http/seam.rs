@@ -99,8 +99,4 @@ pub trait Pages: Send + Sync + 'static {
     fn command_line(&self) -> Vec<String> {
         std::env::args().collect()
     }
-    /// A line for the log: the host check refused this host, or a page saw something to warn of.
-    fn warn(&self, message: &str, fields: &[(&str, String)]) {
-        let _ = (message, fields);
-    }
 }
