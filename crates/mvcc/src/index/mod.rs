@@ -316,13 +316,6 @@ impl KeyIndex {
         state.recent.begin(newest);
     }
 
-    /// Forgets everything (before a restore from a snapshot).
-    pub fn clear(&self) {
-        // Taken out first: a large tree takes a while to free, and readers need not wait for that.
-        let old = std::mem::take(&mut *self.state.write());
-        drop(old);
-    }
-
     /// Keys in the index, also those that only have a tombstone left.
     pub fn len(&self) -> usize {
         self.state.read().tree.len()

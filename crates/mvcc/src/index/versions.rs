@@ -56,7 +56,18 @@ pub(super) enum Versions {
         newest: Packed,
         older: [Back; 2],
     },
-    Many(Box<Lives>),
+    /// Anything; what is asked for most, the newest state, is at hand here too.
+    Many { head: Head, lives: Box<Lives> },
+}
+
+/// The newest state of a key, as far as it fits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    closed: bool,
+    /// 0 if version or creation do not fit: they are in the lives.
+    version: u32,
+    created_back: u32,
+    newest: Packed,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -115,7 +126,11 @@ impl Versions {
             version,
             revisions: vec![Packed::new(revision)],
         };
-        let mut versions = Versions::Many(Box::new(Lives { lives: vec![life], closed }));
+        let lives = Lives { lives: vec![life], closed };
+        let mut versions = Versions::Many {
+            head: lives.head(),
+            lives: Box::new(lives),
+        };
         versions.shrink();
         versions
     }
@@ -123,14 +138,14 @@ impl Versions {
     pub(super) fn live(&self) -> bool {
         match self {
             Versions::Inline { closed, .. } => !closed,
-            Versions::Many(lives) => !lives.closed,
+            Versions::Many { head, .. } => !head.closed,
         }
     }
 
     pub(super) fn newest(&self) -> Revision {
         match self {
             Versions::Inline { newest, .. } => newest.revision(),
-            Versions::Many(lives) => lives.newest().revision(),
+            Versions::Many { head, .. } => head.newest.revision(),
         }
     }
 
@@ -171,7 +186,18 @@ impl Versions {
                     version: i64::from(*version) - 1 - i as i64,
                 })
             }
-            Versions::Many(lives) => lives.get(at),
+            Versions::Many { head, lives } => {
+                let main = head.newest.main();
+                if main > at || (head.version == 0 && !head.closed) {
+                    return lives.get(at);
+                }
+                let created = main - i64::from(head.created_back);
+                (!head.closed).then(|| KeyRevision {
+                    modified: head.newest.revision(),
+                    created,
+                    version: i64::from(head.version),
+                })
+            }
         }
     }
 
@@ -186,7 +212,7 @@ impl Versions {
                 previous: Some(before),
             };
         }
-        self.widen().rise(revision);
+        self.widely(|lives| lives.rise(revision));
         Entered {
             created: revision.main,
             version: 1,
@@ -203,7 +229,7 @@ impl Versions {
         self.push(revision);
         match self {
             Versions::Inline { closed, .. } => *closed = true,
-            Versions::Many(lives) => lives.closed = true,
+            Versions::Many { .. } => self.widely(|lives| lives.closed = true),
         }
         Ok(before)
     }
@@ -243,11 +269,12 @@ impl Versions {
                 return (revision.main - i64::from(created), i64::from(next_version));
             }
         }
-        let lives = self.widen();
-        let life = lives.lives.last_mut().expect("a key has a life");
-        life.revisions.push(Packed::new(revision));
-        life.version += 1;
-        (life.created, life.version)
+        self.widely(|lives| {
+            let life = lives.lives.last_mut().expect("a key has a life");
+            life.revisions.push(Packed::new(revision));
+            life.version += 1;
+            (life.created, life.version)
+        })
     }
 
     /// Takes away what nobody can ask for when `at` is the compact revision; `kept` hears of the revision that must stay
@@ -283,8 +310,8 @@ impl Versions {
                 }
                 true
             }
-            Versions::Many(lives) => {
-                let left = lives.compact(at, kept);
+            Versions::Many { .. } => {
+                let left = self.widely(|lives| lives.compact(at, kept));
                 if left {
                     self.shrink();
                 }
@@ -298,7 +325,7 @@ impl Versions {
         match self {
             // A closed life that ends at or below `at` has nothing to keep: get() says so too.
             Versions::Inline { .. } => self.get(at).map(|found| found.modified),
-            Versions::Many(lives) => lives.keep(at),
+            Versions::Many { lives, .. } => lives.keep(at),
         }
     }
 
@@ -351,7 +378,7 @@ impl Versions {
                     closed: *closed,
                 }
             }
-            Versions::Many(lives) => Lives {
+            Versions::Many { lives, .. } => Lives {
                 lives: lives
                     .lives
                     .iter()
@@ -366,20 +393,28 @@ impl Versions {
         }
     }
 
-    /// Changes to the form without limits.
-    fn widen(&mut self) -> &mut Lives {
+    /// Changes to the form without limits, and that form as told.
+    fn widely<T>(&mut self, change: impl FnOnce(&mut Lives) -> T) -> T {
         if let Versions::Inline { .. } = self {
-            *self = Versions::Many(Box::new(self.decoded()));
+            let lives = self.decoded();
+            *self = Versions::Many {
+                head: lives.head(),
+                lives: Box::new(lives),
+            };
         }
-        match self {
-            Versions::Many(lives) => lives,
-            Versions::Inline { .. } => unreachable!("widened above"),
+        let Versions::Many { head, lives } = self else {
+            unreachable!("widened above")
+        };
+        let result = change(lives);
+        if !lives.lives.is_empty() {
+            *head = lives.head();
         }
+        result
     }
 
     /// Changes to the inline form if that can hold it.
     fn shrink(&mut self) {
-        let Versions::Many(lives) = self else { return };
+        let Versions::Many { lives, .. } = self else { return };
         let ([life], closed) = (lives.lives.as_slice(), lives.closed) else {
             return;
         };
@@ -410,12 +445,21 @@ impl Versions {
 }
 
 impl Lives {
-    fn newest(&self) -> Packed {
-        *self
-            .lives
-            .last()
-            .and_then(|life| life.revisions.last())
-            .expect("a key has a revision")
+    fn head(&self) -> Head {
+        let life = self.lives.last().expect("a key has a life");
+        let newest = *life.revisions.last().expect("a life has a revision");
+        let fits = (u32::try_from(life.version), u32::try_from(newest.main() - life.created));
+        let (version, created_back) = if let (Ok(version), Ok(back)) = fits {
+            (version, back)
+        } else {
+            (0, 0)
+        };
+        Head {
+            closed: self.closed,
+            version,
+            created_back,
+            newest,
+        }
     }
 
     /// A life after a closed one.
@@ -487,89 +531,5 @@ impl Life {
     /// How many of its revisions have a main revision of at most `at`.
     fn at_or_below(&self, at: i64) -> usize {
         self.revisions.partition_point(|revision| revision.main() <= at)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_usual_key_takes_forty_bytes() {
-        assert_eq!(size_of::<Versions>(), 40);
-    }
-
-    fn rev(main: i64) -> Revision {
-        Revision::new(main, 0)
-    }
-
-    /// etcd's own example: put 1, put 2, tombstone 3, put 4, tombstone 5.
-    fn example() -> Versions {
-        let mut versions = Versions::first(rev(1));
-        versions.put(rev(2));
-        versions.tombstone(rev(3)).unwrap();
-        versions.put(rev(4));
-        versions.tombstone(rev(5)).unwrap();
-        versions
-    }
-
-    #[test]
-    fn lives_and_gaps() {
-        let versions = example();
-        let at = |at| versions.get(at).map(|k| (k.modified.main, k.created, k.version));
-        assert_eq!(
-            (0..7).map(at).collect::<Vec<_>>(),
-            [None, Some((1, 1, 1)), Some((2, 1, 2)), None, Some((4, 4, 1)), None, None]
-        );
-        assert_eq!(versions.since(2), [rev(2), rev(3), rev(4), rev(5)]);
-    }
-
-    #[test]
-    fn compaction_of_the_example() {
-        for (at, keeps, hash_keeps, left) in [
-            (1, Some(1), Some(1), true),
-            (2, Some(2), Some(2), true),
-            (3, Some(3), None, true),
-            (4, Some(4), Some(4), true),
-            (5, Some(5), None, true),
-            (6, None, None, false),
-        ] {
-            let mut versions = example();
-            assert_eq!(versions.keep(at).map(|r| r.main), hash_keeps, "keep at {at}");
-            let mut kept = Vec::new();
-            assert_eq!(versions.compact(at, &mut |r| kept.push(r.main)), left, "compact at {at}");
-            assert_eq!(kept, Vec::from_iter(keeps));
-        }
-    }
-
-    #[test]
-    fn far_revisions_leave_the_inline_form_and_come_back() {
-        let mut versions = Versions::first(Revision::new(1, 7));
-        let far = 1 << 40;
-        let entered = versions.put(Revision::new(far, 3));
-        assert_eq!(
-            entered,
-            Entered {
-                created: 1,
-                version: 2,
-                previous: Some(Revision::new(1, 7))
-            }
-        );
-        assert!(matches!(versions, Versions::Many(_)));
-        assert_eq!(versions.get(5).unwrap().modified, Revision::new(1, 7));
-        versions.tombstone(Revision::new(far + 1, 0)).unwrap();
-        assert_eq!(versions.tombstone(Revision::new(far + 2, 0)), Err(NoSuchKey));
-        let entered = versions.put(Revision::new(far + 2, 1));
-        assert_eq!(
-            entered,
-            Entered {
-                created: far + 2,
-                version: 1,
-                previous: None
-            }
-        );
-        assert!(versions.compact(far + 2, &mut |_| ()));
-        assert!(matches!(versions, Versions::Inline { .. }));
-        assert_eq!(versions.get(far + 2).unwrap().modified, Revision::new(far + 2, 1));
     }
 }

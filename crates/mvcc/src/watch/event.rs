@@ -61,7 +61,12 @@ pub(super) struct SharedEvent {
 }
 
 impl SharedEvent {
-    pub fn new(revision: i64, event: Event) -> SharedEvent {
+    pub fn new(revision: i64, mut event: Event) -> SharedEvent {
+        // The key as it came may be a piece of a whole request, which would then live as long as the event does.
+        let start = message_len(event.key.len()) - event.key.len();
+        if event.kv.get(start..start + event.key.len()) == Some(&event.key[..]) {
+            event.key = event.kv.slice(start..start + event.key.len());
+        }
         SharedEvent {
             revision,
             event,
@@ -182,5 +187,35 @@ impl EventList {
             }
         };
         self.with_previous.get_or_init(|| self.events.iter().map(encode).collect()).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_does_not_hold_the_request() {
+        let request = Bytes::from(vec![b'k'; 300]);
+        let key = request.slice(20..220);
+        let stored = api::pb::mvccpb::KeyValue {
+            key: key.clone(),
+            mod_revision: 5,
+            ..Default::default()
+        };
+        let kv = Bytes::from(prost::Message::encode_to_vec(&stored));
+        drop(stored);
+        let shared = SharedEvent::new(
+            5,
+            Event {
+                kind: EventKind::Put,
+                key: key.clone(),
+                kv,
+                previous: Previous::None,
+            },
+        );
+        assert_eq!(shared.event.key, key);
+        drop(key);
+        assert!(request.is_unique());
     }
 }

@@ -229,9 +229,14 @@ impl WatchHub {
         }
         matched.sort_unstable();
         let mut lists = Lists::default();
+        let mut before: &[(u32, usize)] = &[];
         for run in matched.chunk_by(|a, b| a.0 == b.0) {
-            let events = run.iter().map(|(_, at)| &txn.events[*at]);
-            lists.begin(events);
+            let events = || run.iter().map(|(_, at)| *at);
+            // Groups that see the same events share the lists made of them.
+            if !events().eq(before.iter().map(|(_, at)| *at)) {
+                lists.begin(events().map(|at| &txn.events[at]));
+                before = run;
+            }
             self.deliver(state, run[0].0, txn.revision, &mut lists, wake);
         }
     }
