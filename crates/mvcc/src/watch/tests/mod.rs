@@ -2,6 +2,7 @@
 
 mod model;
 mod rules;
+mod threads;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
