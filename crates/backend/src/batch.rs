@@ -126,6 +126,13 @@ impl Batch {
         self.puts.len() + self.deletes.len() + self.small.len()
     }
 
+    /// Bytes of the values put.
+    pub(crate) fn bytes(&self) -> usize {
+        let puts: usize = self.puts.iter().map(|p| p.value.len()).sum();
+        let small: usize = self.small.iter().filter_map(|op| op.value.as_ref()).map(Bytes::len).sum();
+        puts + small
+    }
+
     pub fn is_empty(&self) -> bool {
         self.operations() == 0 && self.applied.is_none()
     }

@@ -8,7 +8,7 @@ use bolt::WriteTx;
 use bytes::Bytes;
 use world::fail;
 
-use crate::pending::Prefix;
+use crate::pending::{Epoch, Prefix};
 use crate::{BackendError, Bucket, Shared, schema};
 
 /// How full the pages of bucket `key` are made: its keys only grow, so little room is kept.
@@ -28,11 +28,18 @@ pub struct Committed {
 pub struct Committer {
     shared: Arc<Shared>,
     failed: bool,
+    /// Epochs that are in the file. Held until no view has them any more, so that it is this thread that frees their
+    /// thousands of values, and never a reader or apply when it lets go of its view.
+    written: Vec<Arc<Epoch>>,
 }
 
 impl Committer {
     pub(crate) fn new(shared: Arc<Shared>) -> Committer {
-        Committer { shared, failed: false }
+        Committer {
+            shared,
+            failed: false,
+            written: Vec::new(),
+        }
     }
 
     /// Writes all batches handed over so far in one transaction. After `Ok` they survive a power cut. Writes nothing if there are none.
@@ -51,6 +58,8 @@ impl Committer {
                 self.write(&sealed)?;
                 self.shared.publish(sealed.end.applied);
                 self.failed = false;
+                self.written.retain(|epoch| Arc::strong_count(epoch) > 1);
+                self.written.push(sealed.epoch);
                 sealed.end.operations
             }
         };

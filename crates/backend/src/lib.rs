@@ -43,6 +43,9 @@ pub use view::{Entries, KeyReader, ReadView, Value, Visit};
 use pending::{Epoch, Prefix};
 use view::State;
 
+/// Bytes of values after which a commit is due whatever their number.
+const MOST_PENDING_BYTES: usize = 16 << 20;
+
 /// The database, shared by everybody; a cheap handle.
 #[derive(Clone)]
 pub struct Backend {
@@ -59,10 +62,16 @@ pub(crate) struct Shared {
     consistent_index: AtomicU64,
     term: AtomicU64,
     committed_index: AtomicU64,
-    /// Operations, and batches, not in the file.
-    pending_ops: AtomicUsize,
-    pending_batches: AtomicUsize,
+    pending: Pending,
     batch_limit: usize,
+}
+
+/// How much is not in the file.
+#[derive(Default)]
+struct Pending {
+    operations: AtomicUsize,
+    batches: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 struct Appender {
@@ -127,14 +136,21 @@ impl Backend {
 
     /// Operations handed over and not in the file yet. Entries that only moved the consistent index do not count.
     pub fn pending_ops(&self) -> usize {
-        self.shared.pending_ops.load(Ordering::Relaxed)
+        self.shared.pending.operations.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of values handed over and not in the file yet: what a stalled disk makes grow, for whoever has to slow down then.
+    pub fn pending_bytes(&self) -> usize {
+        self.shared.pending.bytes.load(Ordering::Relaxed)
     }
 
     /// Whether so much waits that a commit should not wait for its interval.
     pub fn should_commit(&self) -> bool {
-        // Batches count too: a long run of entries without effect must not pile up for ever.
+        // Bytes count, because large values fill memory long before they are many, and batches, because a long run of entries
+        // without effect must not pile up for ever.
         self.pending_ops() >= self.shared.batch_limit
-            || self.shared.pending_batches.load(Ordering::Relaxed) >= self.shared.batch_limit.saturating_mul(10)
+            || self.pending_bytes() >= MOST_PENDING_BYTES
+            || self.shared.pending.batches.load(Ordering::Relaxed) >= self.shared.batch_limit.saturating_mul(10)
     }
 }
 
@@ -155,8 +171,7 @@ impl Shared {
             consistent_index: AtomicU64::new(index.0),
             term: AtomicU64::new(term.0),
             committed_index: AtomicU64::new(index.0),
-            pending_ops: AtomicUsize::new(0),
-            pending_batches: AtomicUsize::new(0),
+            pending: Pending::default(),
             batch_limit,
         }
     }
@@ -179,8 +194,9 @@ impl Shared {
             self.consistent_index.store(index.0, Ordering::Release);
         }
         // Counted before it can be seen, so that the committer never takes away more than was added.
-        self.pending_ops.fetch_add(batch.operations(), Ordering::Relaxed);
-        self.pending_batches.fetch_add(1, Ordering::Relaxed);
+        self.pending.operations.fetch_add(batch.operations(), Ordering::Relaxed);
+        self.pending.batches.fetch_add(1, Ordering::Relaxed);
+        self.pending.bytes.fetch_add(batch.bytes(), Ordering::Relaxed);
         appender.epoch.append(batch);
     }
 
@@ -218,8 +234,9 @@ impl Shared {
         if let Some((index, _)) = base_applied {
             self.committed_index.store(index.0, Ordering::Release);
         }
-        self.pending_ops.fetch_sub(sealed.end.operations, Ordering::Relaxed);
-        self.pending_batches.fetch_sub(sealed.epoch.batches(), Ordering::Relaxed);
+        self.pending.operations.fetch_sub(sealed.end.operations, Ordering::Relaxed);
+        self.pending.batches.fetch_sub(sealed.epoch.batches(), Ordering::Relaxed);
+        self.pending.bytes.fetch_sub(sealed.end.bytes, Ordering::Relaxed);
     }
 
     /// The file was rewritten without a change of content.

@@ -22,6 +22,8 @@ pub(crate) struct End {
     pub small: usize,
     /// Changes of data so far.
     pub operations: usize,
+    /// Bytes of values so far.
+    pub bytes: usize,
     /// The newest consistent index handed over in this epoch, and its term.
     pub applied: Option<(RaftIndex, Term)>,
 }
@@ -43,6 +45,7 @@ impl Epoch {
     pub fn append(&self, batch: Batch) -> End {
         let mut end = self.end();
         end.operations += batch.operations();
+        end.bytes += batch.bytes();
         for put in batch.puts {
             self.puts.push(put);
             end.puts += 1;

@@ -252,3 +252,68 @@ proptest! {
         model.look_at_held();
     }
 }
+
+#[test]
+fn a_commit_is_due_by_operations_and_by_bytes() {
+    let disk = SimDisk::with_page_size(4096);
+    let options = Options {
+        initial_map: 1 << 20,
+        batch_limit: 3,
+        ..Options::default()
+    };
+    let (backend, mut committer) = Backend::open(&disk.dyn_disk(), Path::new(DB), options).unwrap();
+    let mut main = 1;
+    let mut put = |length: usize| {
+        main += 1;
+        let mut batch = Batch::new();
+        batch.put_revision(RevisionKey::put(Revision::new(main, 0)), vec![0; length].into());
+        batch.set_consistent_index(RaftIndex(main as u64), Term(1));
+        backend.append(batch);
+    };
+    put(10);
+    put(10);
+    assert!(!backend.should_commit());
+    assert_eq!((backend.pending_ops(), backend.pending_bytes()), (2, 20));
+    put(10);
+    assert!(backend.should_commit());
+    assert_eq!(committer.commit().unwrap().operations, 3);
+    assert!(!backend.should_commit());
+    assert_eq!((backend.pending_ops(), backend.pending_bytes()), (0, 0));
+    put(17 << 20);
+    assert!(backend.should_commit());
+    committer.commit().unwrap();
+    // Nothing but the index: written when somebody asks, counted as nothing.
+    let mut batch = Batch::new();
+    batch.set_consistent_index(RaftIndex(90), Term(2));
+    backend.append(batch);
+    assert_eq!(backend.pending_ops(), 0);
+    assert_eq!(
+        (backend.consistent_index(), backend.committed_index()),
+        (RaftIndex(90), RaftIndex(5))
+    );
+    let committed = committer.commit().unwrap();
+    assert_eq!((committed.operations, committed.consistent_index), (0, RaftIndex(90)));
+    assert_eq!(backend.view().applied(), Some((RaftIndex(90), Term(2))));
+}
+
+#[test]
+#[should_panic(expected = "consistent index 4 after 5")]
+fn the_consistent_index_never_goes_down() {
+    let (backend, _committer) = open(&SimDisk::with_page_size(4096));
+    for index in [5, 4] {
+        let mut batch = Batch::new();
+        batch.set_consistent_index(RaftIndex(index), Term(1));
+        backend.append(batch);
+    }
+}
+
+#[test]
+#[should_panic(expected = "after Some")]
+fn revisions_never_go_down() {
+    let (backend, _committer) = open(&SimDisk::with_page_size(4096));
+    for main in [5, 5] {
+        let mut batch = Batch::new();
+        batch.put_revision(RevisionKey::put(Revision::new(main, 0)), Bytes::new());
+        backend.append(batch);
+    }
+}

@@ -1,6 +1,7 @@
-//! Measures the store on a real disk: `cargo run --release -p mvcc --example store -- DIR [KEYS]`.
+//! Measures the store on a real disk: `cargo run --release -p mvcc --example store -- DIR [KEYS [ROUNDS]]`.
 //!
-//! Fills a database, then times pages, point reads, counts, hashes, a compaction and a start.
+//! Fills a database, then times pages, point reads, counts, hashes, a compaction and a start. With a number of rounds it
+//! takes the database that is there and only reads, so often.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,8 +35,14 @@ fn main() {
     let dir = arguments.next().expect("a folder for the database");
     let keys: u64 = arguments.next().map_or(300_000, |n| n.parse().expect("a number of keys"));
     let path = Path::new(&dir).join("db");
-    let _ = std::fs::remove_file(&path);
     let disk: DynDisk = Arc::new(OsDisk::default());
+    if let Some(rounds) = arguments.next() {
+        let (_, _, store, _) = open(&disk, &path);
+        println!("start: rss {} MiB", rss());
+        (0..rounds.parse().expect("a number of rounds")).for_each(|_| reads(&store, keys));
+        return;
+    }
+    let _ = std::fs::remove_file(&path);
     {
         let (backend, mut committer, store, mut writer) = open(&disk, &path);
         fill(&backend, &mut committer, &mut writer, keys);
@@ -60,8 +67,13 @@ fn main() {
 fn open(disk: &DynDisk, path: &Path) -> (Backend, Committer, Store, Writer) {
     let start = Instant::now();
     let (backend, committer) = Backend::open(disk, path, Options::default()).expect("open");
-    println!("backend opened in {:?}", start.elapsed());
+    let opened = start.elapsed();
     let (store, writer) = Store::open(backend.clone(), StoreOptions::default(), &mut |_, _| {}).expect("start");
+    println!(
+        "backend opened in {opened:?}, {} keys read in {:?}",
+        store.keys(),
+        start.elapsed() - opened
+    );
     (backend, committer, store, writer)
 }
 
@@ -128,7 +140,7 @@ fn reads(store: &Store, keys: u64) {
         answer.encode(Default::default());
     });
     let old = RangeRequest {
-        revision: store.revision() - 1000,
+        revision: (store.revision() - 1000).max(store.compact_revision()),
         ..page.clone()
     };
     time("page of 10000, 1000 revisions ago", 10_000, || {

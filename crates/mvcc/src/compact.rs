@@ -16,8 +16,10 @@ use crate::hash::{HashKv, Hasher};
 use crate::index::{Compaction, KeepSet};
 use crate::store::{Core, Store};
 
-/// Keys of the index looked at in one step.
-const INDEX_SLICE_KEYS: usize = 20_000;
+/// Keys of the index looked at under one hold of its lock: apply waits for no longer.
+const INDEX_SLICE_KEYS: usize = 500;
+/// Such slices in one step.
+const INDEX_SLICES: usize = 20;
 
 /// What a step of a compaction says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +95,7 @@ impl CompactJob {
     }
 
     fn index_slice(&mut self, mut compaction: Compaction) {
-        let done = self.core.index.compact_step(&mut compaction, INDEX_SLICE_KEYS);
+        let done = (0..INDEX_SLICES).any(|_| self.core.index.compact_step(&mut compaction, INDEX_SLICE_KEYS));
         self.phase = if done {
             let keep = compaction.into_kept();
             Phase::Database {

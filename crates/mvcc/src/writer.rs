@@ -287,7 +287,7 @@ impl Writer {
             lease: lease.0,
         }
         .encode();
-        // The event, the lessor and the index's callers share this one allocation.
+        // Batch and event share this one allocation.
         let key = kv::key_of(&stored).expect("encoded a moment ago");
         self.batch.put_revision(RevisionKey::put(revision), stored.clone());
         let previous = match entered.previous {
@@ -299,7 +299,8 @@ impl Writer {
             leases.detach(old, &key);
         }
         if lease != LeaseId(0) {
-            leases.attach(lease, &key);
+            // A copy: the lessor keeps the key for as long as it is attached, and must not keep the value with it.
+            leases.attach(lease, &Bytes::copy_from_slice(&key));
         }
         self.event(EventKind::Put, key, stored, previous);
     }

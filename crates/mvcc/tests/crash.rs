@@ -14,6 +14,9 @@ use world::sim::{Fault, SimDisk};
 
 const ENTRIES: u64 = 60;
 
+/// Keys and their encoded pairs.
+type Contents = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The request of a log entry: every entry has an effect that tells it from the others.
 fn apply(writer: &mut mvcc::Writer, index: u64) -> Option<mvcc::CompactJob> {
     let key = |n: u64| format!("key{:02}", n % 7).into_bytes();
@@ -81,7 +84,7 @@ fn run(disk: &SimDisk, seed: u64) -> u64 {
 }
 
 /// What the same entries give on a disk that never fails: by index, revision and hash of everything readable.
-fn expected() -> Vec<(i64, Vec<(Vec<u8>, Vec<u8>)>)> {
+fn expected() -> Vec<(i64, Contents)> {
     let mut member = Member::new();
     let mut states = vec![(1, Vec::new())];
     for index in 1..=ENTRIES {
@@ -94,7 +97,7 @@ fn expected() -> Vec<(i64, Vec<(Vec<u8>, Vec<u8>)>)> {
     states
 }
 
-fn contents(store: &Store) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn contents(store: &Store) -> Contents {
     let everything = RangeRequest {
         key: vec![0].into(),
         range_end: vec![0].into(),
@@ -108,7 +111,7 @@ fn contents(store: &Store) -> Vec<(Vec<u8>, Vec<u8>)> {
         .collect()
 }
 
-fn check(disk: &SimDisk, safe: u64, states: &[(i64, Vec<(Vec<u8>, Vec<u8>)>)], at: &str) {
+fn check(disk: &SimDisk, safe: u64, states: &[(i64, Contents)], at: &str) {
     let opened = Backend::open(&disk.dyn_disk(), Path::new(DB), options());
     let (backend, mut committer) = opened.unwrap_or_else(|error| panic!("{at}: {error}"));
     let index = backend.consistent_index().0;

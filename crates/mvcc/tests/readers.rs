@@ -233,3 +233,59 @@ fn large_pairs_make_small_chunks() {
     assert_eq!(sizes, [10, 5, 5, 5, 5, 5, 5]);
     assert_eq!(kvs.len(), 40);
 }
+
+#[test]
+fn a_snapshot_replaces_everything() {
+    let mut member = Member::new();
+    for n in 0..20 {
+        member.writer.put(&put(n, n), &mut NoLeases).unwrap();
+        member.finish();
+    }
+    let reader = member.store.clone();
+    // Another member that is ahead, has compacted half way, and has a key on a lease.
+    let mut ahead = Member::new();
+    ahead.lessor.leases.entry(7).or_default();
+    for n in 0..50 {
+        let request = pb::PutRequest {
+            lease: if n == 49 { 7 } else { 0 },
+            ..put(n % 5, n)
+        };
+        ahead.writer.put(&request, &mut ahead.lessor).unwrap();
+        ahead.finish();
+    }
+    ahead.writer.compact(20).unwrap();
+    ahead.finish();
+    ahead.committer.commit().unwrap();
+    let mut image = Vec::new();
+    let mut keep = |chunk: &[u8]| {
+        image.extend_from_slice(chunk);
+        Ok(())
+    };
+    ahead.backend.view().write_image(&mut keep).unwrap();
+    let disk = world::sim::SimDisk::new();
+    disk.install_file(std::path::Path::new("/received"), &image).unwrap();
+    let path = std::path::Path::new("/received");
+    let (backend, _committer) = backend::Backend::open(&disk.dyn_disk(), path, common::options()).unwrap();
+    let mut attached = Vec::new();
+    member
+        .writer
+        .restore(backend, &mut |lease, key| attached.push((lease.0, key)))
+        .unwrap();
+    assert_eq!(attached, [(7, name(4))]);
+    assert_eq!(reader.revision(), 51);
+    assert_eq!(reader.compact_revision(), 20);
+    let want = ahead.store.range(&everything()).unwrap();
+    let got = reader.range(&everything()).unwrap();
+    assert_eq!((got.kvs, got.count, got.revision), (want.kvs, 5, 51));
+    assert_eq!(reader.hash_kv(0).unwrap(), ahead.store.hash_kv(0).unwrap());
+    let mut job = member.writer.resume_compaction().unwrap();
+    assert_eq!(job.revision(), 20);
+    while job.step().unwrap() == Step::More {}
+    assert!(member.writer.resume_compaction().is_none());
+    // It goes on from there.
+    let answer = member.writer.put(&put(90, 1), &mut NoLeases).unwrap();
+    member.index = 51;
+    member.finish();
+    assert_eq!(answer.header.unwrap().revision, 52);
+    assert_eq!(reader.revision(), 52);
+}

@@ -494,7 +494,12 @@ impl Lives {
 
     /// The first life that did not end below `at` (if none, one past the last) and how many of its revisions are at or below `at`.
     fn cut(&self, at: i64) -> (usize, usize) {
-        let ended = |(i, life): (usize, &Life)| (i + 1 < self.lives.len() || self.closed) && life.end() < at;
+        // A life that ended in `at` itself is not the last word if the next one began in the same transaction. (Go stops at the
+        // tombstone then, and loses the pair behind it.)
+        let ended = |(i, life): (usize, &Life)| match self.lives.get(i + 1) {
+            Some(next) => life.end() < at || next.at_or_below(at) > 0,
+            None => self.closed && life.end() < at,
+        };
         let first = self.lives.iter().enumerate().take_while(|(i, life)| ended((*i, life))).count();
         (first, self.lives.get(first).map_or(0, |life| life.at_or_below(at)))
     }

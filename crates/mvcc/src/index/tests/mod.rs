@@ -68,7 +68,11 @@ impl ModelKey {
 
     /// Compacts; gives the revision kept and whether it is a closing tombstone.
     fn compact(&mut self, at: i64) -> Option<(Revision, bool)> {
-        while self.generations.len() > 1 && self.generations[0].revisions.last().unwrap().main < at {
+        // Unlike Go, the tombstone of `at` itself gives way to a pair put after it in the same transaction.
+        while self.generations.len() > 1
+            && (self.generations[0].revisions.last().unwrap().main < at
+                || self.generations[1].revisions.first().is_some_and(|r| r.main <= at))
+        {
             self.generations.remove(0);
         }
         let closed = self.generations.len() > 1;
