@@ -1,4 +1,5 @@
-//! What the process asks of the machine around it: the service manager's ear, and how many files it may open.
+//! What the process asks of the machine around it: the service manager's ear, how many files it may open, and failpoints in builds
+//! for tests.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -27,6 +28,20 @@ fn notify(socket: &[u8], message: &[u8]) -> io::Result<()> {
         None => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(socket))?,
     };
     UnixDatagram::unbound()?.send_to_addr(message, &address).map(drop)
+}
+
+/// Arms the failpoints of `GOFAIL_FAILPOINTS` and serves gofail's pages at `GOFAIL_HTTP`, in builds that have failpoints; the first
+/// thing such a process does.
+///
+/// # Errors
+/// The reason, in gofail's words; the process ends then.
+pub fn arm_failpoints() -> Result<(), String> {
+    #[cfg(feature = "failpoints")]
+    {
+        world::fail::arm_from_env().map_err(|error| error.to_string())?;
+        compat::gofail::serve_from_env().map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// How many files the process may have open; `u64::MAX` when there is no limit.

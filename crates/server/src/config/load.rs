@@ -2,12 +2,13 @@
 //!
 //! The command line is read first. Then either the configuration file counts, alone, or the variables join the command line.
 
-use super::environment::{self, EnvironmentError};
 use super::validate::{self, Invalid};
+use super::variables::{self, EnvironmentError};
 use super::{Config, flags, help, subcommands, yaml};
 use crate::log::{self, error_field, field};
 use compat::goflag::{self, ParseError};
 use compat::url;
+use std::io::Write;
 
 /// The process ends here, with this status; all that is to be said has been said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,19 @@ impl Exit {
     pub const USAGE: Exit = Exit(2);
 }
 
+/// The process's arguments, its own name first. What is not UTF-8 is shown as far as it is, and then refused like any wrong value.
+pub fn arguments() -> Vec<String> {
+    std::env::args_os()
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// The process's variables, in the same way: one that is not UTF-8 must not stop a server it does not concern.
+pub fn environment() -> Vec<(String, String)> {
+    let text = |part: std::ffi::OsString| part.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+}
+
 /// Reads the settings, from the process's arguments (its own name first) and variables.
 ///
 /// # Errors
@@ -34,25 +48,35 @@ pub fn load(arguments: &[String], environment: &[(String, String)]) -> Result<Co
     let rest = match goflag::parse(arguments.get(1..).unwrap_or_default(), &mut CommandLine(&mut config)) {
         Ok(rest) => rest,
         Err(ParseError::Help) => {
-            eprint!("{}", help::USAGE);
-            print!("{}", help::flags_text());
+            complain(help::USAGE);
+            say(&help::flags_text());
             return Err(Exit::OK);
         }
         Err(error) => {
-            eprint!("{error}\n{}", help::USAGE);
+            complain(&format!("{error}\n{}", help::USAGE));
             return Err(Exit::USAGE);
         }
     };
     let result = match rest.first() {
         Some(extra) => Err(Failure::ExtraArgument(extra.clone())),
         None if config.print_version => {
-            print!("{}", help::version_text());
+            say(&help::version_text());
             return Err(Exit::OK);
         }
         None => settle(&mut config, environment),
     };
     report(arguments, result)?;
     Ok(config)
+}
+
+/// Prints to stdout. Whoever closed it (`etcd --help | head`) has read enough.
+pub(super) fn say(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Prints to stderr, likewise.
+pub(super) fn complain(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// The list of flags as the parser of the command line wants it.
@@ -127,8 +151,8 @@ const DEPRECATED: &[(&str, &str)] = &[
 const MIN_PEER_TIMEOUT: compat::duration::GoDuration = compat::duration::GoDuration::from_millis(5_000);
 
 fn from_command_line(config: &mut Config, environment: &[(String, String)]) -> Result<(), Failure> {
-    let mut variables = environment.to_vec();
-    variables.retain(|(name, value)| {
+    let mut usable = environment.to_vec();
+    usable.retain(|(name, value)| {
         // It would print the version and end every server of whoever exported it.
         let special = name == "ETCD_VERSION" && !value.is_empty();
         if special {
@@ -139,7 +163,7 @@ fn from_command_line(config: &mut Config, environment: &[(String, String)]) -> R
         }
         !special
     });
-    environment::apply(config, &variables)?;
+    variables::apply(config, &usable)?;
     for (flag, timeout) in [("read", &mut config.raft_read_timeout), ("write", &mut config.raft_write_timeout)] {
         if *timeout < MIN_PEER_TIMEOUT {
             *timeout = MIN_PEER_TIMEOUT;
@@ -164,20 +188,16 @@ fn report(arguments: &[String], result: Result<(), Failure>) -> Result<(), Exit>
     let failure = match result {
         // The reference dies before it has a logger, and so does whoever watches for the status.
         Err(Failure::Invalid(error @ Invalid::LogLevel(_))) => {
-            eprintln!("panic: {error}");
+            complain(&format!("panic: {error}\n"));
             return Err(Exit::USAGE);
         }
         Err(Failure::Environment(EnvironmentError::Shadowed(variable))) => {
-            log::current().log(
-                log::Level::Fatal,
-                environment::SHADOWED,
-                &[field("environment-variable", &variable)],
-            );
+            log::current().log(log::Level::Fatal, variables::SHADOWED, &[field("environment-variable", &variable)]);
             return Err(Exit::REFUSED);
         }
         // A file whose URLs are wrong is reported outside the log.
         Err(Failure::File(error @ yaml::FileError::Url(..))) => {
-            eprintln!("{error}");
+            complain(&format!("{error}\n"));
             return Err(Exit::REFUSED);
         }
         other => other.err(),

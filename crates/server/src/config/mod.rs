@@ -5,7 +5,6 @@
 
 mod cluster;
 mod describe;
-mod environment;
 pub mod feature_gates;
 pub mod flags;
 pub mod help;
@@ -14,9 +13,10 @@ mod settings;
 pub mod startup;
 pub mod subcommands;
 mod validate;
+mod variables;
 mod yaml;
 
 pub use cluster::InitialCluster;
 pub use describe::describe;
-pub use load::{Exit, load};
+pub use load::{Exit, arguments, environment, load};
 pub use settings::Config;

@@ -3,6 +3,7 @@
 //! Started, they refuse in plain words: a script must not believe that something listens.
 
 use super::Exit;
+use super::load::{complain, say};
 use compat::duration::GoDuration;
 use compat::pflag::{self, ParseError, Spec};
 use compat::strconv;
@@ -134,15 +135,15 @@ pub fn run(arguments: &[String]) -> Option<Exit> {
         _ => return None,
     };
     let help = help(command, rows);
-    match answer(command, rows, &arguments[2..]) {
-        Ok(()) => print!("{help}"),
+    match answer(rows, &arguments[2..]) {
+        Ok(()) => say(&help),
         Err(Refusal::Usage(error)) => {
             // cobra prints the usage after the error, on stderr.
-            eprint!("Error: {error}\n{help}\n");
+            complain(&format!("Error: {error}\n{help}\n"));
             return Some(Exit::REFUSED);
         }
         Err(Refusal::NotYet) => {
-            eprintln!("etcd {command} is not supported by this version yet");
+            complain(&format!("etcd {command} is not supported by this version yet\n"));
             return Some(Exit::REFUSED);
         }
     }
@@ -156,7 +157,7 @@ enum Refusal {
 }
 
 /// `Ok` means: print the help.
-fn answer(_command: &str, rows: &'static [Row], arguments: &[String]) -> Result<(), Refusal> {
+fn answer(rows: &'static [Row], arguments: &[String]) -> Result<(), Refusal> {
     let Some(("start", arguments)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) else {
         return Ok(());
     };
@@ -197,7 +198,7 @@ mod tests {
 
     #[test]
     fn refuses_as_cobra() {
-        let answer = |rows, arguments: &[&str]| answer("", rows, &arguments.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>());
+        let answer = |rows, arguments: &[&str]| answer(rows, &arguments.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>());
         assert_eq!(answer(GATEWAY, &[]), Ok(()));
         assert_eq!(answer(GATEWAY, &["nosuch"]), Ok(()));
         assert_eq!(answer(PROXY, &["start", "--debug", "--endpoints", "a,b"]), Err(Refusal::NotYet));

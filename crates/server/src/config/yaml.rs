@@ -50,11 +50,12 @@ pub(super) fn read(path: &str) -> Result<Config, FileError> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Config, FileError> {
-    let document: yaml_serde::Value = yaml_serde::from_slice(bytes).map_err(|error| FileError::Syntax(in_go_words(&error.to_string())))?;
+    // Straight into JSON: of a key that stands twice the last counts, as in etcd.
+    let document: Value = yaml_serde::from_slice(bytes).map_err(|error| FileError::Syntax(in_go_words(&error.to_string())))?;
     let mut config = Config::new();
     let usual_cluster = config.initial_cluster.clone();
     let mut late = Late::default();
-    match json(document) {
+    match document {
         Value::Null => {}
         Value::Object(map) => section(&mut config, &mut late, "", map.into_iter().collect())?,
         other => {
@@ -277,35 +278,6 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// YAML as JSON: keys become texts, tags are dropped.
-fn json(value: yaml_serde::Value) -> Value {
-    use yaml_serde::Value as Y;
-    match value {
-        Y::Null => Value::Null,
-        Y::Bool(value) => Value::Bool(value),
-        Y::Number(number) => {
-            if let Some(number) = number.as_i64() {
-                number.into()
-            } else if let Some(number) = number.as_u64() {
-                number.into()
-            } else {
-                number.as_f64().map_or(Value::Null, Value::from)
-            }
-        }
-        Y::String(text) => Value::String(text),
-        Y::Sequence(values) => Value::Array(values.into_iter().map(json).collect()),
-        Y::Mapping(map) => Value::Object(map.into_iter().map(|(key, value)| (key_text(key), json(value))).collect()),
-        Y::Tagged(tagged) => json(tagged.value),
-    }
-}
-
-fn key_text(key: yaml_serde::Value) -> String {
-    match json(key) {
-        Value::String(text) => text,
-        other => other.to_string(),
-    }
-}
-
 /// The parser's complaint as Go's YAML prints it: the line first, and counted from 0 for what the parser (not the scanner) finds.
 fn in_go_words(error: &str) -> String {
     let (problem, rest) = error.split_once(" at line ").unwrap_or((error, ""));
@@ -381,7 +353,14 @@ mod tests {
                 "log-outputs: stderr",
                 "string into Go struct field configYAML.Config.log-outputs of type []string",
             ),
-            ("name: [a]", "array into Go struct field configYAML.Config.name of type string"),
+            (
+                "log-outputs: [1]",
+                "number into Go struct field configYAML.Config.log-outputs of type string",
+            ),
+            (
+                "name: x\nname: [a]",
+                "array into Go struct field configYAML.Config.name of type string",
+            ),
             (
                 "listen-peer-urls: [a]",
                 "array into Go struct field configYAML.configJSON.listen-peer-urls of type string",

@@ -2,7 +2,9 @@
 
 use crate::log::{self, error_field, field};
 use compat::errno;
-use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P521_SHA512};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P521_SHA512,
+};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -75,6 +77,7 @@ fn sign(hosts: &[String], years: u64) -> Result<(String, String), AutoTlsError> 
     let mut params = CertificateParams::new(hosts).map_err(failed)?;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, "etcd");
+    params.is_ca = IsCa::ExplicitNoCa;
     params.not_before = now.into();
     params.not_after = until.into();
     params.key_usages = vec![KeyUsagePurpose::KeyEncipherment, KeyUsagePurpose::DigitalSignature];
