@@ -14,13 +14,29 @@ pub mod serve;
 pub mod threads;
 pub mod tls;
 
+use backend::BackendError;
+use member::bootstrap::OpenError;
+
 /// Runs the server with these arguments (its own name first) and variables; the exit status.
 pub fn main(arguments: &[String], environment: &[(String, String)]) -> u8 {
+    if let Err(error) = host::arm_failpoints() {
+        log::fatal("failed to arm failpoints", &[log::error_field(&error)]);
+    }
     let prepared = config::load(arguments, environment).and_then(config::startup::prepare);
     match prepared {
         Ok(prepared) => match run::run(&prepared) {
             Ok(()) => 0,
-            Err(error) => log::fatal("failed to start etcd", &[log::error_field(&error)]),
+            Err(run::RunError::Refused(refusal)) => refusal.report().0 as u8,
+            // etcd dies of a database it can't open, with a panic's status.
+            Err(run::RunError::Open(OpenError::Backend(BackendError::Open(error)))) => log::panic(
+                "failed to open database",
+                &[
+                    log::display("path", &prepared.config.snap_dir().join("db").display()),
+                    log::error_field(&error),
+                ],
+            ),
+            // etcd's heading for all that goes wrong before it serves.
+            Err(error) => log::fatal("discovery failed", &[log::error_field(&error)]),
         },
         Err(config::Exit(status)) => status as u8,
     }

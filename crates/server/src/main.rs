@@ -3,8 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(server::main(
-        &std::env::args().collect::<Vec<_>>(),
-        &std::env::vars().collect::<Vec<_>>(),
-    ))
+    ExitCode::from(server::main(&server::config::arguments(), &server::config::environment()))
 }

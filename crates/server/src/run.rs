@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use world::os::{OsClock, OsDisk};
 use world::{Clock, DynDisk};
 
-use crate::config::Config;
-use crate::config::startup::Prepared;
+use crate::config::startup::{self, Prepared, Refusal};
+use crate::config::{self, Config};
 use crate::grpc::Services;
 use crate::host;
 use crate::http::{Access, Doors, Http, Options};
@@ -30,14 +30,19 @@ use crate::threads::{self, Machines, Queues, Settings, Threads};
 pub enum RunError {
     #[error("{0}")]
     Open(#[from] OpenError),
-    #[error("listen {0}: {1}")]
-    Listen(String, io::Error),
+    #[error("{0}")]
+    Listen(String),
+    #[error("{0}")]
+    Refused(#[from] Refusal),
     #[error("{0}")]
     System(#[from] io::Error),
 }
 
 /// How long connections may take to end after SIGTERM.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// After an accept that failed, most likely for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs a member until it is told to stop.
 ///
@@ -61,11 +66,14 @@ async fn serve(prepared: &Prepared) -> Result<(), RunError> {
     };
 
     // Sockets first: a second member on the same addresses must not touch a data directory.
+    hold(listeners(&config.listen_peer_urls)?)?;
     let client = listeners(&config.listen_client_urls)?;
     let http_only = listeners(&config.listen_client_http_urls)?;
     let metrics_only = listeners(&config.listen_metrics_urls)?;
 
+    log::info("starting an etcd server", &config::describe(prepared));
     let opened = open(&disk, prepared, &clock)?;
+    startup::check_auth_token(config)?;
     host::raise_file_limit();
     let metrics = Metrics::new(config.metrics == "extensive");
     let (node, threads) = start(opened, config, disk, clock, metrics.clone());
@@ -142,8 +150,43 @@ async fn serve(prepared: &Prepared) -> Result<(), RunError> {
 
 fn listeners(urls: &[Url]) -> Result<Vec<(Url, Listener)>, RunError> {
     urls.iter()
-        .map(|url| Ok((url.clone(), bind(url).map_err(|error| RunError::Listen(url.to_string(), error))?)))
+        .map(|url| Ok((url.clone(), bind(url).map_err(|error| listen_error(url, &error))?)))
         .collect()
+}
+
+/// In Go's words: `listen tcp 127.0.0.1:2379: bind: address already in use`.
+fn listen_error(url: &Url, error: &io::Error) -> RunError {
+    let network = if url.is_unix() { "unix" } else { "tcp" };
+    RunError::Listen(compat::errno::listen(network, &url.address(), error))
+}
+
+/// Holds the peers' addresses, as etcd does, and sends away whoever comes: a cluster of one has no peers.
+fn hold(peers: Vec<(Url, Listener)>) -> io::Result<()> {
+    for (_, listener) in peers {
+        match listener {
+            Listener::Tcp(listener) => {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                tokio::spawn(async move {
+                    loop {
+                        if listener.accept().await.is_err() {
+                            tokio::time::sleep(ACCEPT_PAUSE).await;
+                        }
+                    }
+                });
+            }
+            Listener::Unix(listener) => {
+                let listener = tokio::net::UnixListener::from_std(listener)?;
+                tokio::spawn(async move {
+                    loop {
+                        if listener.accept().await.is_err() {
+                            tokio::time::sleep(ACCEPT_PAUSE).await;
+                        }
+                    }
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn bind(url: &Url) -> io::Result<Listener> {

@@ -92,6 +92,9 @@ pub fn prepare(mut config: Config) -> Result<Prepared, Exit> {
                 initial_cluster(&config)?
             };
             check_retention(&config)?;
+            if config.max_learners < 0 {
+                return start("membership: too many learner members in cluster");
+            }
             check_supported(&config)?;
             check_several(&initial_cluster)?;
             Ok(Prepared {
@@ -318,9 +321,6 @@ fn initial_cluster(config: &Config) -> Result<InitialCluster, Refusal> {
         }
         // Nobody else is named whom one could ask.
         return start("cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs");
-    }
-    if config.max_learners < 0 {
-        return start("membership: too many learner members in cluster");
     }
     Ok(cluster)
 }
