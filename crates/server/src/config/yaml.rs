@@ -232,12 +232,14 @@ fn whole(value: &Value) -> Option<i128> {
 }
 
 fn list(value: Value, name: &str) -> Result<Vec<String>, FileError> {
+    let element = |value| match value {
+        Value::Null => Ok(String::new()),
+        // Unlike a text on its own, one in a list is not made of a number.
+        Value::String(text) => Ok(text),
+        other => Err(wrong(&other, name, "string")),
+    };
     match value {
-        Value::Array(values) => values
-            .into_iter()
-            .filter(|value| !value.is_null())
-            .map(|value| text(value, name))
-            .collect(),
+        Value::Array(values) => values.into_iter().map(element).collect(),
         other => Err(wrong(&other, name, "[]string")),
     }
 }
