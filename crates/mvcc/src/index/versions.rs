@@ -492,15 +492,18 @@ impl Lives {
         None
     }
 
-    /// The first life that did not end below `at` (if none, one past the last) and how many of its revisions are at or below `at`.
+    /// The first life that compaction at `at` does not take away (if none, one past the last), and how many of its revisions
+    /// are at or below `at`.
+    ///
+    /// A tombstone at exactly `at` stays, but not if the same transaction put the key again: then that put is the newest state.
+    /// (etcd keeps the tombstone and deletes the put from its database, which stops the member at the next read of the key.
+    /// A delete from a key on, `range_end` 0x00, and a put in one transaction get past its check of overlaps.)
     fn cut(&self, at: i64) -> (usize, usize) {
-        // A life that ended in `at` itself is not the last word if the next one began in the same transaction. (Go stops at the
-        // tombstone then, and loses the pair behind it.)
-        let ended = |(i, life): (usize, &Life)| match self.lives.get(i + 1) {
-            Some(next) => life.end() < at || next.at_or_below(at) > 0,
-            None => self.closed && life.end() < at,
+        let over = |i: usize| match self.lives.get(i + 1) {
+            Some(next) => self.lives[i].end() < at || next.revisions[0].main() <= at,
+            None => self.closed && self.lives[i].end() < at,
         };
-        let first = self.lives.iter().enumerate().take_while(|(i, life)| ended((*i, life))).count();
+        let first = (0..self.lives.len()).take_while(|i| over(*i)).count();
         (first, self.lives.get(first).map_or(0, |life| life.at_or_below(at)))
     }
 

@@ -83,3 +83,20 @@ fn far_revisions_leave_the_inline_form_and_come_back() {
     assert!(matches!(versions, Versions::Inline { .. }));
     assert_eq!(versions.get(far + 2).unwrap().modified, Revision::new(far + 2, 1));
 }
+
+#[test]
+fn deleted_and_put_again_in_one_transaction() {
+    let mut versions = Versions::first(rev(2));
+    versions.tombstone(rev(4)).unwrap();
+    versions.put(Revision::new(4, 1));
+    for at in [4, 5] {
+        assert_eq!(versions.keep(at), Some(Revision::new(4, 1)));
+        let mut kept = Vec::new();
+        assert!(versions.compact(at, &mut |r| kept.push(r)));
+        assert_eq!(kept, [Revision::new(4, 1)]);
+        assert_eq!(
+            versions.get(at).map(|k| (k.modified, k.created, k.version)),
+            Some((Revision::new(4, 1), 4, 1))
+        );
+    }
+}
