@@ -38,7 +38,7 @@ pub use bucket::Bucket;
 pub use commit::{Committed, Committer};
 pub use error::BackendError;
 pub use open::Options;
-pub use view::{Entries, KeyReader, ReadView, Value, Visit};
+pub use view::{AscendingReader, Entries, KeyReader, ReadView, Value, Visit};
 
 use pending::{Epoch, Prefix};
 use view::State;

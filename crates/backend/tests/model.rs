@@ -5,7 +5,7 @@ use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 
 use api::{RaftIndex, Revision, Term};
-use backend::{Backend, Batch, Bucket, Committer, Options, ReadView, RevisionKey};
+use backend::{Backend, Batch, Bucket, Committer, Options, ReadView, RevisionKey, Value};
 use bytes::Bytes;
 use proptest::prelude::*;
 use world::sim::SimDisk;
@@ -210,6 +210,8 @@ fn compare(view: &ReadView, content: &Content) {
             assert_eq!(view.get(bucket, key).unwrap().as_deref(), expected, "{bucket:?} {key:?}");
         }
     }
+    let keys = view.keys().unwrap();
+    let (mut every, mut some) = (keys.ascending(), keys.ascending());
     for main in 1..40 {
         for tombstone in [false, true] {
             let key = RevisionKey {
@@ -219,6 +221,12 @@ fn compare(view: &ReadView, content: &Content) {
             let bytes = key.with_bytes(<[u8]>::to_vec);
             let expected = content.get(&(Bucket::Key, bytes.clone())).map(|v| &v[..]);
             assert_eq!(view.get_revision(key).unwrap().as_deref(), expected);
+            let found = every.get(key).unwrap().map(Value::to_bytes);
+            assert_eq!(found.as_deref(), expected);
+            if main % 11 < 3 {
+                let found = some.get(key).unwrap().map(Value::to_bytes);
+                assert_eq!(found.as_deref(), expected);
+            }
             assert_eq!(view.get(Bucket::Key, &bytes).unwrap().as_deref(), expected);
         }
     }

@@ -128,6 +128,9 @@ fn reads(store: &Store, keys: u64) {
             assert_eq!(store.range(&page).expect("page").count as u64, keys);
         });
     }
+    time("everything", keys, || {
+        store.range(&all).expect("everything");
+    });
     let keys_only = RangeRequest {
         keys_only: true,
         ..page.clone()
