@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::event::{Event, EventKind, Previous, SharedEvent, key_of};
+use super::event::{SharedEvent, stored_event};
 use super::hub::{Filters, Lists, Place, State, WatchHub, Watcher};
 use super::router::{Router, Target};
 use super::slots::Ticket;
@@ -217,21 +217,12 @@ impl Batch {
                 revisions += 1;
                 last = revision.main;
             }
-            let Some(key) = key_of(&kv) else {
+            let Some(event) = stored_event(tombstone, kv) else {
                 malformed = Some(revision);
                 return ControlFlow::Break(());
             };
-            let kind = if tombstone { EventKind::Delete } else { EventKind::Put };
             let before = self.matched.len();
-            let event = SharedEvent::new(
-                revision.main,
-                Event {
-                    kind,
-                    key,
-                    kv,
-                    previous: Previous::Lookup,
-                },
-            );
+            let event = SharedEvent::new(revision.main, event);
             let size = event.size();
             self.add(router, Arc::new(event));
             if self.matched.len() > before {

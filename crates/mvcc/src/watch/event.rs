@@ -137,9 +137,18 @@ pub(super) fn message_len(len: usize) -> usize {
     1 + encoded_len_varint(len as u64) + len
 }
 
-/// The key in a stored `mvccpb.KeyValue`; `None` if the bytes are not one.
-pub(super) fn key_of(kv: &Bytes) -> Option<Bytes> {
-    crate::kv::Kv::parse(kv).ok().map(|parsed| kv.slice_ref(parsed.key))
+/// An event as the `key` bucket has it; `None` if the bytes are not an `mvccpb.KeyValue`.
+pub(super) fn stored_event(tombstone: bool, kv: Bytes) -> Option<Event> {
+    let parsed = crate::kv::Kv::parse(&kv).ok()?;
+    let key = kv.slice_ref(parsed.key);
+    let created = !tombstone && parsed.create_revision == parsed.mod_revision;
+    Some(Event {
+        kind: if tombstone { EventKind::Delete } else { EventKind::Put },
+        key,
+        // Not even if there was one that the same transaction deleted.
+        previous: if created { Previous::None } else { Previous::Lookup },
+        kv,
+    })
 }
 
 /// Events that go to one or more watchers in one answer.

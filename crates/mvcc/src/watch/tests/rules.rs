@@ -488,3 +488,25 @@ fn events_are_encoded_once() {
     assert_eq!(events[0][0].as_ptr(), events[1][0].as_ptr(), "nothing before: the same bytes");
     assert_ne!(events[0][1], events[1][1]);
 }
+
+#[test]
+fn what_a_created_key_was_before_is_not_told() {
+    let mut store = Store::new(1 << 20);
+    store.put(b"a", b"old");
+    // Deleted and put again in one transaction: for the client the key is new.
+    store.write(&[(b"a", None), (b"a", Some(b"new"))]);
+    let restarted = WatchHub::new(store.revision, store.compacted, 1 << 20);
+    for hub in [store.hub.clone(), restarted] {
+        store.hub = hub;
+        let client = store.stream();
+        client.create(WatchCreateRequest {
+            start_revision: 2,
+            prev_kv: true,
+            ..watch(b"a", b"")
+        });
+        assert_eq!(
+            shorts(&client.receive(&store)),
+            ["0 created rev 3", "0 a=old@2 a-@3(old) a=new@3 rev 3"]
+        );
+    }
+}
