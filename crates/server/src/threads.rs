@@ -285,7 +285,10 @@ impl RaftThread {
     fn carry_out(&mut self, effects: &mut Effects) {
         for effect in effects.drain() {
             match effect {
-                Effect::Append(batch) => drop(self.log.send(LogCommand::Append(batch))),
+                Effect::Append(batch) => {
+                    world::fail::point("raftBeforeSave");
+                    drop(self.log.send(LogCommand::Append(batch)));
+                }
                 Effect::RecordSnapshot(record) => drop(self.log.send(LogCommand::RecordSnapshot(record))),
                 Effect::Apply(entries) => drop(self.apply.send(ApplyCommand::Entries(entries))),
                 // Behind the entries it waits for: commands are taken in order.
