@@ -199,6 +199,9 @@ pub async fn connect(endpoint: &str) -> std::io::Result<Client> {
 
 /// One unary call.
 pub async fn call<A: Message + Default>(client: &Client, path: &'static str, request: &impl Message) -> Result<A, Status> {
-    let answer = client.unary(path, &Metadata::new(), None, Encoded::message(request)).await?;
+    let answer = client
+        .unary(path, &Metadata::new(), None, Encoded::message(request))
+        .await
+        .map_err(|error| error.status)?;
     Ok(A::decode(answer).expect("the answer decodes"))
 }

@@ -82,8 +82,8 @@ fn tells_systemd_when_it_is_ready() {
 async fn a_full_disk_ends_the_process_and_loses_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut plan = Plan::new(folder.path());
-    // No file may grow beyond 80 MB: enough for a log segment, not for what is put.
-    plan.shell = Some("trap '' XFSZ; ulimit -f 80000".into());
+    // No file may grow beyond 80 MB (160 where the shell counts in KiB): enough for a log segment, not for what is put.
+    plan.shell = Some("trap '' XFSZ; ulimit -f 160000".into());
     let mut member = plan.start();
     let client = connect(&member.endpoint).await.expect("a connection");
     let mut acknowledged = Vec::new();

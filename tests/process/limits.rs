@@ -164,7 +164,7 @@ async fn garbage() {
         .unary(PUT, &Metadata::new(), None, Encoded::copy_from(b"\xff\xff\xff\xff"))
         .await
         .expect_err("no protobuf");
-    assert_eq!(bad.code, Code(13));
+    assert_eq!(bad.status.code, Code(13));
     call::<pb::PutResponse>(&client, PUT, &put("k", 3)).await.expect("the member lives");
     assert!(member.terminate().success());
 }
