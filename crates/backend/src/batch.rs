@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::Bucket;
 
 /// The key of an entry of bucket `key`: a revision, and whether it is a tombstone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RevisionKey {
     pub revision: Revision,
     // A tombstone's key is one byte longer than, and so sorts after, the put of the same revision.

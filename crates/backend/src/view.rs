@@ -153,7 +153,9 @@ impl ReadView {
             element = cursor.next()?;
         }
         // Every pending revision is newer than all in the file: that is asserted when a batch is appended.
-        for put in self.pending().rev().flat_map(Prefix::puts) {
+        // A key that is no revision (an empty one, most often) may come before all of them.
+        let first = RevisionKey::parse(from).unwrap_or_default();
+        for put in self.pending().rev().flat_map(|p| p.puts_from(first)) {
             let flow = put.key.with_bytes(|key| {
                 if key < from || (deletes && self.deleted(put.key)) {
                     return Some(ControlFlow::Continue(()));
