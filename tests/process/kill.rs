@@ -168,7 +168,7 @@ fn hash(events: &[Event]) -> u32 {
     hash
 }
 
-/// Compares what the member holds with what the writers know.
+/// Compares what the member holds with what the writers know; gives its revision.
 async fn check(member: &Member, book: &Mutex<Book>, least_revision: i64) -> i64 {
     let client = connect(&member.endpoint).await.expect("the member accepts connections");
     let now: pb::RangeResponse = call(
@@ -184,10 +184,19 @@ async fn check(member: &Member, book: &Mutex<Book>, least_revision: i64) -> i64 
     let head = now.header.expect("a header").revision;
     assert!(head >= least_revision, "the revision went back from {least_revision} to {head}");
     let events = history(&member.endpoint, head).await;
-    let book = book.lock().expect("no writer panics");
+    compare(&events, &book.lock().expect("no writer panics"));
+    let answer: pb::HashKvResponse = call(&client, "/etcdserverpb.Maintenance/HashKV", &pb::HashKvRequest { revision: head })
+        .await
+        .expect("HashKV");
+    assert_eq!(answer.hash, hash(&events), "HashKV is not that of the acknowledged history");
+    head
+}
+
+/// Every acknowledged write stands at its revision, and every other change is one that was in flight.
+fn compare(events: &[Event], book: &Book) {
     let mut unanswered: HashSet<&Write> = book.in_flight.iter().collect();
     let (mut last, mut found) = (1, 0);
-    for event in &events {
+    for event in events {
         let kv = event.kv.as_ref().expect("an event has a key");
         assert!(
             kv.mod_revision == last || kv.mod_revision == last + 1,
@@ -224,11 +233,6 @@ async fn check(member: &Member, book: &Mutex<Book>, least_revision: i64) -> i64 
         "{} acknowledged writes, {found} found, lost: {lost:?}",
         book.acknowledged.len()
     );
-    let answer: pb::HashKvResponse = call(&client, "/etcdserverpb.Maintenance/HashKV", &pb::HashKvRequest { revision: head })
-        .await
-        .expect("HashKV");
-    assert_eq!(answer.hash, hash(&events), "HashKV is not that of the acknowledged history");
-    head
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

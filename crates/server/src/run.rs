@@ -77,10 +77,14 @@ async fn serve(prepared: &Prepared) -> Result<(), RunError> {
     host::raise_file_limit();
     let metrics = Metrics::new(config.metrics == "extensive");
     let (node, threads) = start(opened, config, disk, clock, metrics.clone());
-    tokio::select! {
-        () = threads.ready() => {}
-        _ = terminate.recv() => return Ok(threads.stop()),
-        _ = interrupt.recv() => return Ok(threads.stop()),
+    let told_to_stop = tokio::select! {
+        () = threads.ready() => false,
+        _ = terminate.recv() => true,
+        _ = interrupt.recv() => true,
+    };
+    if told_to_stop {
+        threads.stop();
+        return Ok(());
     }
     log::info("ready to serve client requests", &[]);
 
