@@ -38,7 +38,7 @@ fn main() {
     let disk: DynDisk = Arc::new(OsDisk::default());
     if let Some(rounds) = arguments.next() {
         let (_, _, store, _) = open(&disk, &path);
-        println!("start: rss {} MiB", rss());
+        println!("start: rss {} MiB, {:?}", rss(), store.hash_kv(0).expect("hash"));
         (0..rounds.parse().expect("a number of rounds")).for_each(|_| reads(&store, keys));
         return;
     }
