@@ -483,10 +483,14 @@ impl ApplyThread {
         if let Err(error) = self.applier.tick(now, &mut self.outcome) {
             fatal("failed to apply", &error);
         }
-        let mut proposals = Vec::new();
-        self.duties.step(now, &mut proposals);
-        for proposal in proposals {
-            let _ = self.raft.send(RaftCommand::Propose(proposal));
+        // While old entries are still being gone through, proposals are refused, and each would be made again only after its time-out:
+        // a start behind a long log would be late by that.
+        if !self.node.progress.is_overloaded() {
+            let mut proposals = Vec::new();
+            self.duties.step(now, &mut proposals);
+            for proposal in proposals {
+                let _ = self.raft.send(RaftCommand::Propose(proposal));
+            }
         }
         if self.duties.is_published() && !*self.published.borrow() {
             self.published.send_replace(true);

@@ -124,7 +124,8 @@ pub(super) const MEMBER: &[Flag] = &[
         Bool(|c| &mut c.memory_mlock),
         "false",
         "Keep all memory from being swapped out.",
-    ),
+    )
+    .planned(),
     flag("name", Text(|c| &mut c.name), "default", "Name of this member."),
     flag(
         "quota-backend-bytes",
@@ -165,7 +166,8 @@ pub(super) const MEMBER: &[Flag] = &[
         "false",
         "Set SO_REUSEPORT on listeners.",
     )
-    .yaml("socket-options.reuse-port"),
+    .yaml("socket-options.reuse-port")
+    .planned(),
     flag(
         "wal-dir",
         Text(|c| &mut c.wal_dir),
