@@ -58,6 +58,38 @@ async fn comes_back_with_everything() {
     }
 }
 
+/// While a long log is gone through again, the member's own proposals wait instead of being refused: a refused one is made again only
+/// after its time-out, and the start was late by that.
+#[tokio::test]
+async fn starts_behind_a_long_log_without_refusing_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plan = Plan::new(folder.path()).with(&["--snapshot-count=100000", "--unsafe-no-fsync"]);
+    let member = plan.start();
+    let client = connect(&member.endpoint).await.expect("a connection");
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..50 {
+        let client = client.clone();
+        writers.spawn(async move {
+            for n in 0..140 {
+                call::<pb::PutResponse>(&client, PUT, &put(format!("{writer}/{n}"), vec![b'v'; 10]))
+                    .await
+                    .expect("a put");
+            }
+        });
+    }
+    while let Some(writer) = writers.join_next().await {
+        writer.expect("no writer panics");
+    }
+    member.kill();
+    let member = plan.start();
+    let metrics = http(&member.endpoint, "GET /metrics HTTP/1.1").expect("metrics");
+    assert!(
+        metrics.contains("\netcd_server_proposals_failed_total 0\n"),
+        "an own proposal was refused at the start"
+    );
+    assert!(member.terminate().success());
+}
+
 #[test]
 fn tells_systemd_when_it_is_ready() {
     let folder = tempfile::tempdir().expect("a folder");
