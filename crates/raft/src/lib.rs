@@ -5,10 +5,13 @@
 //! seed in its [`Config`], and it never touches a disk or a socket: reading the log goes through [`Storage`], writing it is asked of
 //! the caller.
 
+pub mod conf_change;
 mod config;
 mod error;
 mod log;
 pub mod logger;
+pub mod progress;
+pub mod quorum;
 mod ready;
 
 pub use config::{Config, ConfigError, ReadOnlyOption};
