@@ -15,4 +15,7 @@ pub enum StepError {
     /// A message type that raft does not know, or a message that lacks what its type needs.
     #[error("raft: malformed message")]
     Malformed,
+    /// Entries that contradict committed ones: this node's log or the sender's is corrupt.
+    #[error("raft: entries conflict with committed ones")]
+    Conflict,
 }

@@ -18,3 +18,13 @@ pub(crate) fn limit_len<'a>(entries: impl ExactSizeIterator<Item = &'a Entry>, m
     }
     all
 }
+
+/// What the entries weigh in a message.
+pub(crate) fn encoded_size(entries: &[Entry]) -> u64 {
+    entries.iter().map(|entry| entry.encoded_len() as u64).sum()
+}
+
+/// What applications put into the entries. Empty entries (a new leader's, the end of a joint configuration) weigh nothing.
+pub(crate) fn payload_size(entries: &[Entry]) -> u64 {
+    entries.iter().map(|entry| entry.data().len() as u64).sum()
+}
