@@ -83,7 +83,7 @@ impl Config {
     ///
     /// # Errors
     /// The first rule that they break.
-    pub fn validate(mut self) -> Result<Config, ConfigError> {
+    pub(crate) fn validate(mut self) -> Result<Config, ConfigError> {
         if self.id == NONE {
             return Err(ConfigError::NoId);
         }

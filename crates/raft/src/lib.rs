@@ -7,18 +7,25 @@
 
 pub mod conf_change;
 mod config;
+pub mod describe;
 mod error;
 mod log;
 pub mod logger;
+mod message;
 pub mod progress;
 pub mod quorum;
+mod raft;
+mod raw_node;
 mod ready;
+mod status;
 
 pub use config::{Config, ConfigError, ReadOnlyOption};
 pub use error::StepError;
 pub use log::{MemoryStorage, Storage, StorageError};
 pub use logger::{Level, Logger};
+pub use raw_node::RawNode;
 pub use ready::{ReadState, Ready, Role, SoftState};
+pub use status::{BasicStatus, Status};
 
 /// No node: the leader of a term that has none, the vote of who has not voted.
 pub const NONE: u64 = 0;

@@ -6,8 +6,6 @@
 mod memory;
 pub(crate) mod size;
 mod storage;
-#[cfg(test)]
-mod tests;
 mod unstable;
 
 use std::fmt;
@@ -86,7 +84,10 @@ impl<S: Storage> RaftLog<S> {
         let last_new = prev.index + entries.len() as u64;
         if let Some(conflict) = self.find_conflict(&entries) {
             if conflict <= self.committed {
-                error!(self.logger, "entry {conflict} conflict with committed entry [committed({})]", self.committed);
+                error!(
+                    self.logger,
+                    "entry {conflict} conflict with committed entry [committed({})]", self.committed
+                );
                 return Err(StepError::Conflict);
             }
             let known = (conflict - prev.index - 1) as usize;
@@ -185,7 +186,9 @@ impl<S: Storage> RaftLog<S> {
     }
 
     pub fn first_index(&self) -> u64 {
-        self.unstable.first_index().unwrap_or_else(|| self.stored(self.storage.first_index()))
+        self.unstable
+            .first_index()
+            .unwrap_or_else(|| self.stored(self.storage.first_index()))
     }
 
     pub fn last_index(&self) -> u64 {
@@ -377,7 +380,12 @@ impl<S: Storage> RaftLog<S> {
         let unstable = self.unstable.range(offset, hi);
         let count = limit_len(unstable.clone(), budget);
         // The first one counts as fitting in any case; here it must do so really, since there are others before it.
-        if count == 1 && unstable.clone().next().is_some_and(|entry| encoded_size(std::slice::from_ref(entry)) > budget) {
+        if count == 1
+            && unstable
+                .clone()
+                .next()
+                .is_some_and(|entry| encoded_size(std::slice::from_ref(entry)) > budget)
+        {
             return Ok(entries);
         }
         entries.extend(unstable.take(count).cloned());

@@ -158,7 +158,13 @@ impl Unstable {
         } else {
             info!(self.logger, "truncate the unstable entries before index {from}");
             if from > self.end() {
-                fatal!(self.logger, "unstable.slice[{},{from}) out of bound [{},{}]", self.offset, self.offset, self.end());
+                fatal!(
+                    self.logger,
+                    "unstable.slice[{},{from}) out of bound [{},{}]",
+                    self.offset,
+                    self.offset,
+                    self.end()
+                );
             }
             self.entries.truncate((from - self.offset) as usize);
             self.entries.extend(entries);
@@ -169,7 +175,12 @@ impl Unstable {
     /// The entries of `[lo, hi)`, all of which must be here.
     pub fn range(&self, lo: u64, hi: u64) -> impl ExactSizeIterator<Item = &Entry> + Clone {
         if lo > hi || lo < self.offset || hi > self.end() {
-            fatal!(self.logger, "unstable.slice[{lo},{hi}) out of bound [{},{}]", self.offset, self.end());
+            fatal!(
+                self.logger,
+                "unstable.slice[{lo},{hi}) out of bound [{},{}]",
+                self.offset,
+                self.end()
+            );
         }
         self.entries.range((lo - self.offset) as usize..(hi - self.offset) as usize)
     }

@@ -13,8 +13,6 @@ mod replication;
 mod snapshot;
 mod step;
 mod storage;
-#[cfg(test)]
-mod tests;
 mod transfer;
 
 use std::ops::Bound;
@@ -98,7 +96,9 @@ impl<S: Storage> Raft<S> {
             .map_err(|error| ConfigError::Stored(format!("unable to restore config {conf_state:?}: {error}")))?;
         let became = raft.switch_to(members, progress);
         if !equivalent(&conf_state, &became) {
-            return Err(ConfigError::Stored(format!("ConfStates not equivalent: {conf_state:?}, {became:?}")));
+            return Err(ConfigError::Stored(format!(
+                "ConfStates not equivalent: {conf_state:?}, {became:?}"
+            )));
         }
         raft.load(&hard_state)?;
         raft.become_follower(raft.term, NONE);

@@ -263,7 +263,10 @@ impl<S: Storage> Raft<S> {
             }
             MsgReadIndex => {
                 if self.lead == NONE {
-                    info!(self.logger, "{:x} no leader at term {}; dropping index reading msg", self.id, self.term);
+                    info!(
+                        self.logger,
+                        "{:x} no leader at term {}; dropping index reading msg", self.id, self.term
+                    );
                 } else {
                     self.pass_on(message);
                 }
