@@ -101,7 +101,7 @@ fn is_slice(message: &Message) -> bool {
         index: message.index(),
     };
     message.entries.iter().all(|entry| {
-        let follows = entry.index() == before.index + 1 && entry.term() >= before.term;
+        let follows = entry.index() == before.index + 1 && entry.term() >= before.term.max(1);
         before = EntryId {
             term: entry.term(),
             index: entry.index(),
