@@ -3,8 +3,7 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use api::pb::raftpb::{
-    ConfChange, ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message,
-    Snapshot,
+    ConfChange, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, Snapshot,
 };
 use prost::Message as _;
 
@@ -238,6 +237,25 @@ impl Display for Quoted<'_> {
     }
 }
 
+/// A change of the configuration, with what an absent field stands for.
+pub fn conf_change(change: &ConfChangeV2) -> String {
+    let transition = name_of(change.transition.unwrap_or_default(), ConfChangeTransition::as_str_name);
+    let mut text = format!("transition:{transition}");
+    for single in &change.changes {
+        let kind = name_of(single.r#type.unwrap_or_default(), ConfChangeType::as_str_name);
+        let _ = write!(text, " changes:{{type:{kind} node_id:{}}}", single.node_id.unwrap_or_default());
+    }
+    if let Some(context) = change.context.as_ref().filter(|context| !context.is_empty()) {
+        let _ = write!(text, " context:{}", Quoted(context));
+    }
+    text
+}
+
+/// An enum's name, or its number if it has none.
+fn name_of<E: TryFrom<i32>>(number: i32, name: impl Fn(&E) -> &'static str) -> String {
+    E::try_from(number).map_or_else(|_| number.to_string(), |value| name(&value).to_owned())
+}
+
 /// A message in protobuf's text form, in one line: `type:ConfChangeAddNode node_id:3`. Only what is set is written.
 pub(crate) struct ProtoText<'a, M>(pub &'a M);
 
@@ -259,41 +277,6 @@ impl<'a, 'b> Fields<'a, 'b> {
 
     fn maybe(&mut self, name: &str, value: Option<impl Display>) -> fmt::Result {
         value.map_or(Ok(()), |value| self.put(name, value))
-    }
-}
-
-/// An enum's name, or its number if it has none.
-fn name_of<E: TryFrom<i32>>(number: i32, name: impl Fn(&E) -> &'static str) -> String {
-    E::try_from(number).map_or_else(|_| number.to_string(), |value| name(&value).to_owned())
-}
-
-impl Display for ProtoText<'_, ConfChange> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut fields = Fields::new(f);
-        fields.maybe("id", self.0.id)?;
-        fields.maybe("type", self.0.r#type.map(|kind| name_of(kind, ConfChangeType::as_str_name)))?;
-        fields.maybe("node_id", self.0.node_id)?;
-        fields.maybe("context", self.0.context.as_ref().map(|context| Quoted(context)))
-    }
-}
-
-impl Display for ProtoText<'_, ConfChangeSingle> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut fields = Fields::new(f);
-        fields.maybe("type", self.0.r#type.map(|kind| name_of(kind, ConfChangeType::as_str_name)))?;
-        fields.maybe("node_id", self.0.node_id)
-    }
-}
-
-impl Display for ProtoText<'_, ConfChangeV2> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut fields = Fields::new(f);
-        let transition = self.0.transition.map(|number| name_of(number, ConfChangeTransition::as_str_name));
-        fields.maybe("transition", transition)?;
-        for change in &self.0.changes {
-            fields.put("changes", format_args!("{{{}}}", ProtoText(change)))?;
-        }
-        fields.maybe("context", self.0.context.as_ref().map(|context| Quoted(context)))
     }
 }
 

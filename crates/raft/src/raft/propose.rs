@@ -4,35 +4,24 @@ use api::pb::raftpb::{ConfChange, ConfChangeV2, Entry, EntryType, Message, Messa
 use prost::Message as _;
 
 use super::Raft;
-use crate::describe::ProtoText;
+use crate::conf_change::to_v2;
+use crate::describe;
 use crate::log::Storage;
 use crate::log::size::payload_size;
 use crate::logger::{debug, info, warning};
 use crate::message::message;
 use crate::{NONE, Role, StepError};
 
-/// What an entry that changes the configuration holds.
-enum Change {
-    V1(ConfChange),
-    V2(ConfChangeV2),
-}
-
-impl Change {
-    fn decode(entry: &Entry) -> Result<Option<Change>, StepError> {
-        let data = entry.data.clone().unwrap_or_default();
-        let change = match EntryType::try_from(entry.r#type.unwrap_or_default()) {
-            Ok(EntryType::EntryNormal) => return Ok(None),
-            Ok(EntryType::EntryConfChange) => ConfChange::decode(data).map(Change::V1),
-            Ok(EntryType::EntryConfChangeV2) => ConfChangeV2::decode(data).map(Change::V2),
-            Err(_) => return Err(StepError::Malformed),
-        };
-        change.map(Some).map_err(|_| StepError::Malformed)
-    }
-
-    /// An empty change ends a joint configuration.
-    fn leaves_joint(&self) -> bool {
-        matches!(self, Change::V2(change) if change.changes.is_empty())
-    }
+/// The change that an entry holds, the older form as the newer one.
+fn decode_change(entry: &Entry) -> Result<Option<ConfChangeV2>, StepError> {
+    let data = entry.data.clone().unwrap_or_default();
+    let change = match EntryType::try_from(entry.r#type.unwrap_or_default()) {
+        Ok(EntryType::EntryNormal) => return Ok(None),
+        Ok(EntryType::EntryConfChange) => ConfChange::decode(data).map(|change| to_v2(&change)),
+        Ok(EntryType::EntryConfChangeV2) => ConfChangeV2::decode(data),
+        Err(_) => return Err(StepError::Malformed),
+    };
+    change.map(Some).map_err(|_| StepError::Malformed)
 }
 
 impl<S: Storage> Raft<S> {
@@ -64,19 +53,21 @@ impl<S: Storage> Raft<S> {
 
     /// Of changes to the configuration only one may be under way. One that may not be now becomes an empty entry: its proposer just waits.
     fn check_changes(&mut self, entries: &mut [Entry]) -> Result<(), StepError> {
-        let changes = entries.iter().map(Change::decode).collect::<Result<Vec<_>, _>>()?;
+        let changes = entries.iter().map(decode_change).collect::<Result<Vec<_>, _>>()?;
         let first = self.log.last_index() + 1;
         for ((change, entry), index) in changes.into_iter().zip(entries).zip(first..) {
             let Some(change) = change else { continue };
             let joint = self.tracker.config.voters.is_joint();
+            // An empty change ends a joint configuration.
+            let leaves_joint = change.changes.is_empty();
             let reason = if self.pending_conf_index > self.log.applied {
                 Some(format!(
                     "possible unapplied conf change at index {} (applied to {})",
                     self.pending_conf_index, self.log.applied
                 ))
-            } else if joint && !change.leaves_joint() {
+            } else if joint && !leaves_joint {
                 Some("must transition out of joint config first".to_owned())
-            } else if !joint && change.leaves_joint() {
+            } else if !joint && leaves_joint {
                 Some("not in joint state; refusing empty conf change".to_owned())
             } else {
                 None
@@ -84,20 +75,12 @@ impl<S: Storage> Raft<S> {
             match reason {
                 Some(reason) if !self.config.disable_conf_change_validation => {
                     let config = &self.tracker.config;
-                    match change {
-                        Change::V1(change) => info!(
-                            self.logger,
-                            "{:x} ignoring conf change {} at config {config}: {reason}",
-                            self.id,
-                            ProtoText(&change)
-                        ),
-                        Change::V2(change) => info!(
-                            self.logger,
-                            "{:x} ignoring conf change {} at config {config}: {reason}",
-                            self.id,
-                            ProtoText(&change)
-                        ),
-                    }
+                    info!(
+                        self.logger,
+                        "{:x} ignoring conf change {} at config {config}: {reason}",
+                        self.id,
+                        describe::conf_change(&change)
+                    );
                     *entry = Entry {
                         r#type: Some(EntryType::EntryNormal as i32),
                         ..Entry::default()
