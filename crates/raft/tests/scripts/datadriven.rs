@@ -33,6 +33,10 @@ impl Arg {
         };
         parse(value)
     }
+
+    pub fn list<T: FromStr>(&self) -> Vec<T> {
+        self.values.iter().map(|value| parse(value)).collect()
+    }
 }
 
 /// Reads a number or a word of a script, which is our own input: what is not one is the script's fault.
@@ -41,6 +45,26 @@ pub fn parse<T: FromStr>(text: &str) -> T {
 }
 
 impl Case {
+    /// The nth argument without a value.
+    pub fn key<T: FromStr>(&self, nth: usize) -> T {
+        parse(
+            &self
+                .args
+                .get(nth)
+                .unwrap_or_else(|| panic!("{} lacks an argument", self.command))
+                .key,
+        )
+    }
+
+    /// All arguments without values.
+    pub fn keys<T: FromStr>(&self) -> Vec<T> {
+        self.args
+            .iter()
+            .filter(|arg| arg.values.is_empty())
+            .map(|arg| parse(&arg.key))
+            .collect()
+    }
+
     pub fn arg(&self, key: &str) -> Option<&Arg> {
         self.args.iter().find(|arg| arg.key == key)
     }

@@ -7,6 +7,7 @@
 
 mod confchange;
 mod datadriven;
+mod interaction;
 mod quorum;
 
 use std::path::{Path, PathBuf};
@@ -67,4 +68,23 @@ fn confchange_scripts_of_go() {
             move |case: &Case| env.handle(case)
         });
     }
+}
+
+#[test]
+fn interaction_scripts_of_go() {
+    if let Some(files) = scripts_of_go("interaction", 28) {
+        run_all(&files, interact);
+    }
+}
+
+#[test]
+fn interaction_scripts_of_ours() {
+    let files = scripts_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/data"));
+    assert!(!files.is_empty(), "no scripts of ours");
+    run_all(&files, interact);
+}
+
+fn interact() -> impl FnMut(&Case) -> String {
+    let mut env = interaction::Environment::default();
+    move |case| env.handle(case)
 }
