@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use http2::client::{Client, Options};
 use http2::{Encoded, Metadata, Status};
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 pub const ETCD: &str = env!("CARGO_BIN_EXE_etcd");
 
@@ -37,7 +38,12 @@ pub struct Plan {
     pub data: PathBuf,
     pub client_port: u16,
     pub peer_port: u16,
+    /// `http` or `https`.
+    pub client_scheme: &'static str,
     pub extra: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    /// Where the member's own log lines go.
+    pub log: PathBuf,
     /// A shell command put in front of the binary (`ulimit`, ...).
     pub shell: Option<String>,
 }
@@ -48,7 +54,10 @@ impl Plan {
             data: folder.join("data"),
             client_port: free_port(),
             peer_port: free_port(),
+            client_scheme: "http",
             extra: Vec::new(),
+            environment: Vec::new(),
+            log: folder.join("data.log"),
             shell: None,
         }
     }
@@ -59,7 +68,7 @@ impl Plan {
     }
 
     fn arguments(&self) -> Vec<String> {
-        let client = format!("http://127.0.0.1:{}", self.client_port);
+        let client = format!("{}://127.0.0.1:{}", self.client_scheme, self.client_port);
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
         let mut all = vec![
             format!("--data-dir={}", self.data.display()),
@@ -75,11 +84,10 @@ impl Plan {
 
     /// Starts the process without waiting for anything.
     pub fn spawn(&self) -> Member {
-        let log = self.data.with_extension("log");
         let file = std::fs::File::options()
             .create(true)
             .append(true)
-            .open(&log)
+            .open(&self.log)
             .expect("the log file opens");
         let mut command = match &self.shell {
             Some(shell) => {
@@ -91,6 +99,7 @@ impl Plan {
         };
         let child = command
             .args(self.arguments())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()
@@ -98,7 +107,7 @@ impl Plan {
         Member {
             child,
             endpoint: format!("127.0.0.1:{}", self.client_port),
-            log,
+            log: self.log.clone(),
         }
     }
 
@@ -166,17 +175,28 @@ impl Drop for Member {
     }
 }
 
-/// One HTTP/1.1 request; the whole answer as text.
+/// One HTTP/1.1 request without a body; the whole answer as text.
 pub fn http(endpoint: &str, request: &str) -> Option<String> {
+    exchange(endpoint, request, "")
+}
+
+fn exchange(endpoint: &str, head: &str, body: &str) -> Option<String> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(endpoint).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     stream
-        .write_all(format!("{request}\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
+        .write_all(format!("{head}\r\nHost: localhost\r\nConnection: close\r\n\r\n{body}").as_bytes())
         .ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
     Some(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Asks gofail's pages of a member.
+pub fn gofail(address: &str, method: &str, path: &str, terms: &str) {
+    let length = terms.len();
+    let answer = exchange(address, &format!("{method} {path} HTTP/1.1\r\nContent-Length: {length}"), terms).expect("gofail answers");
+    assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
 }
 
 fn healthy(endpoint: &str) -> bool {
@@ -187,14 +207,19 @@ fn healthy(endpoint: &str) -> bool {
 pub async fn connect(endpoint: &str) -> std::io::Result<Client> {
     let socket = tokio::net::TcpStream::connect(endpoint).await?;
     socket.set_nodelay(true)?;
+    Ok(connect_over(endpoint, socket))
+}
+
+/// A connection over a stream that is there.
+pub fn connect_over(endpoint: &str, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Client {
     let options = Options {
         authority: endpoint.to_owned(),
         max_send_message_bytes: 64 << 20,
         ..Options::default()
     };
-    let (client, connection) = http2::client::connect(socket, options);
+    let (client, connection) = http2::client::connect(stream, options);
     tokio::spawn(connection);
-    Ok(client)
+    client
 }
 
 /// One unary call.

@@ -1,6 +1,9 @@
 //! The real binary, started, used, killed and started again.
 
+mod authority;
+mod disk;
 mod harness;
 mod kill;
 mod lifecycle;
 mod limits;
+mod tls;

@@ -19,6 +19,7 @@ use member::bootstrap::OpenError;
 
 /// Runs the server with these arguments (its own name first) and variables; the exit status.
 pub fn main(arguments: &[String], environment: &[(String, String)]) -> u8 {
+    abort_on_panic();
     if let Err(error) = host::arm_failpoints() {
         log::fatal("failed to arm failpoints", &[log::error_field(&error)]);
     }
@@ -40,4 +41,13 @@ pub fn main(arguments: &[String], environment: &[(String, String)]) -> u8 {
         },
         Err(config::Exit(status)) => status as u8,
     }
+}
+
+/// A thread that panics takes the process with it, also where panics unwind: nobody goes on with half of the threads.
+fn abort_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::abort();
+    }));
 }

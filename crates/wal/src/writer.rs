@@ -274,10 +274,10 @@ impl Wal {
 
     fn sync_tail(&mut self) -> Result<(), WalError> {
         assert!(self.synced_to <= self.written_to, "synced past what was written");
-        fail::point("walBeforeSync");
-        if self.synced_to < self.written_to {
+        let failure = fail::point("walBeforeSync").map(std::io::Error::other);
+        if self.synced_to < self.written_to || failure.is_some() {
             let tail = self.tail();
-            if let Err(source) = tail.file.sync_data() {
+            if let Err(source) = failure.map_or_else(|| tail.file.sync_data(), Err) {
                 let path = self.path_of(tail);
                 return Err(WalError::Disk {
                     call: "sync",

@@ -1,75 +1,23 @@
 //! Handshakes in memory between this server's TLS and a rustls client, with certificates made here.
 
 use super::*;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SerialNumber};
+use rcgen::ExtendedKeyUsagePurpose;
+use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection};
+use rustls::{ClientConfig, ClientConnection, ServerConnection};
 use std::path::{Path, PathBuf};
 
-/// An authority whose certificates are written as files.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    directory: tempfile::TempDir,
-}
+// The tests of whole processes make their certificates in the same way.
+#[path = "../../../../tests/process/authority.rs"]
+mod issuing;
 
-impl Authority {
-    fn new() -> Authority {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "authority");
-        let key = KeyPair::generate().unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
-        Authority {
-            issuer: Issuer::new(params, key),
-            directory,
-        }
-    }
+use issuing::Authority;
 
-    fn path(&self, name: &str) -> String {
-        self.directory.path().join(name).to_string_lossy().into_owned()
-    }
-
-    /// Writes `NAME.pem` and `NAME.key`.
-    fn issue(&self, name: &str, hosts: &[&str], usage: ExtendedKeyUsagePurpose, serial: u64) {
-        let mut params = CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages = vec![usage];
-        params.serial_number = Some(SerialNumber::from(serial));
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        std::fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
-        std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
-    }
-
-    fn settings(&self) -> TlsSettings {
-        TlsSettings {
-            cert_file: self.path("server.pem"),
-            key_file: self.path("server.key"),
-            ..TlsSettings::default()
-        }
-    }
-
-    /// A client that trusts this authority and shows the certificate of this name, if any.
-    fn client(&self, certificate: Option<&str>) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.path("ca.pem")).unwrap()).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        let mut config = match certificate {
-            None => builder.with_no_client_auth(),
-            Some(name) => {
-                let chain = vec![CertificateDer::from_pem_file(self.path(&format!("{name}.pem"))).unwrap()];
-                builder
-                    .with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).unwrap())
-                    .unwrap()
-            }
-        };
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        config
+fn settings(authority: &Authority) -> TlsSettings {
+    TlsSettings {
+        cert_file: authority.path("server.pem"),
+        key_file: authority.path("server.key"),
+        ..TlsSettings::default()
     }
 }
 
@@ -101,7 +49,7 @@ fn shake(server: &ServerTls, client: ClientConfig) -> Result<(ServerConnection, 
 #[test]
 fn speaks_and_reloads() {
     let authority = authority();
-    let tls = ServerTls::new(authority.settings()).unwrap();
+    let tls = ServerTls::new(settings(&authority)).unwrap();
     let (server, client) = shake(&tls, authority.client(None)).unwrap();
     assert_eq!(server.alpn_protocol(), Some(&b"h2"[..]));
     assert_eq!(tls.admit(server.peer_certificates()), Ok(None));
@@ -124,7 +72,7 @@ fn speaks_and_reloads() {
 fn asks_who_connects() {
     let authority = authority();
     let with = |change: &dyn Fn(&mut TlsSettings)| {
-        let mut settings = authority.settings();
+        let mut settings = settings(&authority);
         settings.trusted_ca_file = authority.path("ca.pem");
         change(&mut settings);
         ServerTls::new(settings).unwrap()
@@ -149,28 +97,11 @@ fn asks_who_connects() {
 fn revoked_certificates_are_sent_away() {
     let authority = authority();
     let list = authority.path("list.pem");
-    let revoke = |serial: u64| {
-        let now = std::time::SystemTime::now();
-        let revoked = rcgen::RevokedCertParams {
-            serial_number: SerialNumber::from(serial),
-            revocation_time: now.into(),
-            reason_code: None,
-            invalidity_date: None,
-        };
-        let params = rcgen::CertificateRevocationListParams {
-            this_update: now.into(),
-            next_update: (now + std::time::Duration::from_secs(3600)).into(),
-            crl_number: SerialNumber::from(1u64),
-            issuing_distribution_point: None,
-            revoked_certs: vec![revoked],
-            key_identifier_method: rcgen::KeyIdMethod::Sha256,
-        };
-        std::fs::write(&list, params.signed_by(&authority.issuer).unwrap().pem().unwrap()).unwrap();
-    };
+    let revoke = |serial: u64| authority.revoke("list.pem", serial);
     let tls = ServerTls::new(TlsSettings {
         trusted_ca_file: authority.path("ca.pem"),
         crl_file: list.clone(),
-        ..authority.settings()
+        ..settings(&authority)
     })
     .unwrap();
     let (server, _) = shake(&tls, authority.client(Some("alice"))).unwrap();
@@ -193,7 +124,7 @@ fn versions_and_suites() {
     let tls = ServerTls::new(TlsSettings {
         max_version: "TLS1.2".to_owned(),
         cipher_suites: vec!["TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305".to_owned()],
-        ..authority.settings()
+        ..settings(&authority)
     })
     .unwrap();
     let (server, _) = shake(&tls, authority.client(None)).unwrap();
