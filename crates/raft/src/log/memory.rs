@@ -36,13 +36,14 @@ impl MemoryStorage {
         self.hard_state = hard_state;
     }
 
-    /// Replaces everything with the snapshot.
+    /// Replaces everything with the snapshot. One at index 0 holds just the configuration with which a log begins.
     ///
     /// # Errors
     /// `SnapOutOfDate` if the stored one is as new.
     pub fn apply_snapshot(&mut self, snapshot: Snapshot) -> Result<(), StorageError> {
         let (index, term) = position(&snapshot);
-        if position(&self.snapshot).0 >= index {
+        let stored = position(&self.snapshot).0;
+        if stored >= index && stored > 0 {
             return Err(StorageError::SnapOutOfDate);
         }
         self.offset = index;
