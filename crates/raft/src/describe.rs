@@ -256,44 +256,25 @@ fn name_of<E: TryFrom<i32>>(number: i32, name: impl Fn(&E) -> &'static str) -> S
     E::try_from(number).map_or_else(|_| number.to_string(), |value| name(&value).to_owned())
 }
 
-/// A message in protobuf's text form, in one line: `type:ConfChangeAddNode node_id:3`. Only what is set is written.
-pub(crate) struct ProtoText<'a, M>(pub &'a M);
+/// A configuration in protobuf's text form, in one line: `voters:1 voters:2 learners:3`. Only what is set is written.
+pub(crate) struct ProtoText<'a>(pub &'a ConfState);
 
-/// Writes fields with single blanks between them.
-struct Fields<'a, 'b> {
-    f: &'a mut Formatter<'b>,
-    any: bool,
-}
-
-impl<'a, 'b> Fields<'a, 'b> {
-    fn new(f: &'a mut Formatter<'b>) -> Self {
-        Fields { f, any: false }
-    }
-
-    fn put(&mut self, name: &str, value: impl Display) -> fmt::Result {
-        let gap = if std::mem::replace(&mut self.any, true) { " " } else { "" };
-        write!(self.f, "{gap}{name}:{value}")
-    }
-
-    fn maybe(&mut self, name: &str, value: Option<impl Display>) -> fmt::Result {
-        value.map_or(Ok(()), |value| self.put(name, value))
-    }
-}
-
-impl Display for ProtoText<'_, ConfState> {
+impl Display for ProtoText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut fields = Fields::new(f);
         let lists = [
             ("voters", &self.0.voters),
             ("learners", &self.0.learners),
             ("voters_outgoing", &self.0.voters_outgoing),
             ("learners_next", &self.0.learners_next),
         ];
-        for (name, ids) in lists {
-            for id in ids {
-                fields.put(name, id)?;
-            }
+        let mut gap = "";
+        for (name, id) in lists.into_iter().flat_map(|(name, ids)| ids.iter().map(move |id| (name, id))) {
+            write!(f, "{gap}{name}:{id}")?;
+            gap = " ";
         }
-        fields.maybe("auto_leave", self.0.auto_leave)
+        match self.0.auto_leave {
+            Some(leave) => write!(f, "{gap}auto_leave:{leave}"),
+            None => Ok(()),
+        }
     }
 }

@@ -154,8 +154,13 @@ impl Cluster {
         for (id, node) in &mut self.nodes {
             while node.has_ready() {
                 let ready = work(node);
-                let texts = ready.committed_entries.iter().filter(|entry| entry.r#type() == EntryType::EntryNormal);
-                let texts = texts.map(|entry| String::from_utf8_lossy(entry.data()).into_owned()).filter(|text| !text.is_empty());
+                let texts = ready
+                    .committed_entries
+                    .iter()
+                    .filter(|entry| entry.r#type() == EntryType::EntryNormal);
+                let texts = texts
+                    .map(|entry| String::from_utf8_lossy(entry.data()).into_owned())
+                    .filter(|text| !text.is_empty());
                 self.applied.entry(*id).or_default().extend(texts);
                 self.reads.entry(*id).or_default().extend(ready.read_states);
                 self.wire.extend(ready.messages);
@@ -173,7 +178,9 @@ impl Cluster {
     pub fn settle(&mut self) {
         while self.work() || !self.wire.is_empty() {
             for message in std::mem::take(&mut self.wire) {
-                if self.passes(&message) && let Some(node) = self.nodes.get_mut(&message.to()) {
+                if self.passes(&message)
+                    && let Some(node) = self.nodes.get_mut(&message.to())
+                {
                     // A refusal is an answer like any other.
                     let _ = node.step(message);
                 }
@@ -189,7 +196,9 @@ impl Cluster {
     }
 
     pub fn propose(&mut self, id: u64, text: &str) {
-        self.node(id).propose(Bytes::copy_from_slice(text.as_bytes())).expect("there is a leader");
+        self.node(id)
+            .propose(Bytes::copy_from_slice(text.as_bytes()))
+            .expect("there is a leader");
         self.settle();
     }
 

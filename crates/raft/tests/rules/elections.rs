@@ -1,6 +1,6 @@
 //! Who becomes leader, and who may vote.
 
-use api::pb::raftpb::MessageType;
+use api::pb::raftpb::{HardState, MessageType};
 use raft::{MemoryStorage, RawNode, Role};
 
 use crate::cluster::{Cluster, entry, members, message, node, plain, storage, work, work_off};
@@ -10,9 +10,10 @@ fn log_of(terms: &[u64]) -> MemoryStorage {
     let mut storage = storage(members(&[1, 2, 3], &[]));
     let entries: Vec<_> = terms.iter().zip(1..).map(|(term, index)| entry(*term, index, "x")).collect();
     storage.append(&entries).expect("from the beginning");
-    let mut state = api::pb::raftpb::HardState::default();
-    state.term = Some(terms.last().copied().unwrap_or(1));
-    storage.set_hard_state(state);
+    storage.set_hard_state(HardState {
+        term: Some(terms.last().copied().unwrap_or(1)),
+        ..HardState::default()
+    });
     storage
 }
 
@@ -120,7 +121,11 @@ fn a_pre_vote_disturbs_nobody() {
     cluster.propose(1, "y");
     cluster.heal();
     cluster.tick(3, 20);
-    assert_eq!((cluster.role(1), cluster.term(1)), (Role::Leader, term), "its log is behind: nobody would vote for it");
+    assert_eq!(
+        (cluster.role(1), cluster.term(1)),
+        (Role::Leader, term),
+        "its log is behind: nobody would vote for it"
+    );
     cluster.tick(1, 1);
     assert_eq!(cluster.lead(3), 1);
     assert_eq!(cluster.applied[&3], ["x", "y"]);
@@ -177,7 +182,10 @@ fn learners_vote_when_asked_but_do_not_campaign() {
     cluster.node(3).campaign().expect("never refused");
     assert!(!cluster.node(3).has_ready());
     cluster.node(3).step(message(MessageType::MsgVote, 1, 3, 4)).expect("taken");
-    assert!(!work(cluster.node(3)).messages[0].reject(), "it may have been made a voter without knowing");
+    assert!(
+        !work(cluster.node(3)).messages[0].reject(),
+        "it may have been made a voter without knowing"
+    );
 }
 
 #[test]

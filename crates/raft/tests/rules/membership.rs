@@ -55,8 +55,17 @@ fn only_one_change_may_be_under_way() {
     propose(&mut cluster, 1, ConfChangeType::ConfChangeAddNode, 5);
     let storage = cluster.nodes[&1].storage();
     let last = storage.last_index().expect("known");
-    let kinds: Vec<_> = storage.entries(last - 1, last + 1, u64::MAX).expect("stored").iter().map(|entry| entry.r#type()).collect();
-    assert_eq!(kinds, [EntryType::EntryConfChange, EntryType::EntryNormal], "the second became an empty entry");
+    let kinds: Vec<_> = storage
+        .entries(last - 1, last + 1, u64::MAX)
+        .expect("stored")
+        .iter()
+        .map(|entry| entry.r#type())
+        .collect();
+    assert_eq!(
+        kinds,
+        [EntryType::EntryConfChange, EntryType::EntryNormal],
+        "the second became an empty entry"
+    );
 }
 
 #[test]
@@ -64,7 +73,8 @@ fn a_new_leader_waits_for_the_tail_of_its_log() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.lose(api::pb::raftpb::MessageType::MsgAppResp);
-    // The change may be in the logs without being committed; the next leader does not look, it waits.
+    // For all that the next leader knows, the tail may hold a change: it does not look, it waits until it is applied.
+    cluster.propose(1, "tail");
     cluster.elect(2);
     propose(&mut cluster, 2, ConfChangeType::ConfChangeAddNode, 4);
     assert_eq!(voters(&cluster, 2), [1, 2, 3]);
@@ -98,7 +108,10 @@ fn a_removal_commits_what_the_smaller_quorum_holds() {
     let mut cluster = Cluster::new(4);
     cluster.elect(1);
     cluster.isolate(4);
-    cluster.node(1).propose_conf_change(&change(ConfChangeType::ConfChangeRemoveNode, 4)).expect("there is a leader");
+    cluster
+        .node(1)
+        .propose_conf_change(&change(ConfChangeType::ConfChangeRemoveNode, 4))
+        .expect("there is a leader");
     cluster.settle();
     assert_eq!(voters(&cluster, 1), [1, 2, 3]);
     cluster.isolate(3);
@@ -111,7 +124,10 @@ fn a_transfer_to_one_that_is_removed_ends() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.isolate(3);
-    cluster.node(1).propose_conf_change(&change(ConfChangeType::ConfChangeRemoveNode, 3)).expect("there is a leader");
+    cluster
+        .node(1)
+        .propose_conf_change(&change(ConfChangeType::ConfChangeRemoveNode, 3))
+        .expect("there is a leader");
     cluster.node(1).transfer_leader(3);
     cluster.settle();
     assert_eq!(cluster.nodes[&1].basic_status().lead_transferee, 0);
@@ -148,5 +164,9 @@ fn a_candidate_that_is_removed_and_still_wins_leads_no_one() {
         let vote = crate::cluster::message(api::pb::raftpb::MessageType::MsgVoteResp, from, 3, term);
         cluster.node(3).step(vote).expect("taken");
     }
-    assert_eq!(cluster.node(3).propose(bytes::Bytes::new()), Err(StepError::ProposalDropped), "Go ends the process here");
+    assert_eq!(
+        cluster.node(3).propose(bytes::Bytes::new()),
+        Err(StepError::ProposalDropped),
+        "Go ends the process here"
+    );
 }

@@ -81,7 +81,13 @@ fn what_is_no_context_of_ours_confirms_nothing() {
     cluster.node(1).read_index(Bytes::from_static(b"ctx"));
     work(cluster.node(1));
     // Short ones, one that is not reached yet, and the 8 bytes of a client as leaders up to 3.6 send them.
-    for context in [&b"\x01"[..], &b"\x01\0\0\0\0\0\0"[..], &2u64.to_le_bytes(), &1u64.to_be_bytes(), &[0xff; 8]] {
+    for context in [
+        &b"\x01"[..],
+        &b"\x01\0\0\0\0\0\0"[..],
+        &2u64.to_le_bytes(),
+        &1u64.to_be_bytes(),
+        &[0xff; 8],
+    ] {
         let mut echo = message(MessageType::MsgHeartbeatResp, 2, 1, term);
         echo.context = Some(Bytes::copy_from_slice(context));
         cluster.node(1).step(echo).expect("taken, and of no effect");
@@ -148,7 +154,10 @@ fn a_leader_that_is_cut_off_answers_no_read() {
     cluster.tick(1, 1);
     cluster.tick(2, 1);
     assert_eq!(cluster.role(1), Role::Follower);
-    assert!(contexts(&cluster, 1).is_empty(), "its index would be older than what 2 has committed");
+    assert!(
+        contexts(&cluster, 1).is_empty(),
+        "its index would be older than what 2 has committed"
+    );
 }
 
 #[test]

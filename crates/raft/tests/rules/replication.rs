@@ -4,7 +4,7 @@ use api::pb::raftpb::{HardState, Message, MessageType};
 use raft::progress::ProgressState;
 use raft::{MemoryStorage, RawNode, Role};
 
-use crate::cluster::{Cluster, Node, entry, members, message, node, plain, storage, work, work_off};
+use crate::cluster::{Cluster, Node, entry, members, message, plain, storage, work, work_off};
 
 /// A node whose stored log has these terms.
 fn holding(terms: &[u64], committed: u64) -> Node {
@@ -23,7 +23,11 @@ fn append(term: u64, prev: (u64, u64), terms: &[u64], commit: u64) -> Message {
     let mut append = message(MessageType::MsgApp, 2, 1, term);
     append.log_term = Some(prev.0);
     append.index = Some(prev.1);
-    append.entries = terms.iter().zip(prev.1 + 1..).map(|(term, index)| entry(*term, index, "y")).collect();
+    append.entries = terms
+        .iter()
+        .zip(prev.1 + 1..)
+        .map(|(term, index)| entry(*term, index, "y"))
+        .collect();
     append.commit = Some(commit);
     append
 }
@@ -55,7 +59,8 @@ fn answer(node: &mut Node, append: Message) -> Answer {
 fn an_append_is_taken_where_the_logs_match_only() {
     let refused = |hint, hint_term| Answer::Refused { hint, hint_term };
     // Our log is [1, 1, 2, 2]: (previous term and index, terms sent, answer, our log then)
-    let cases: [((u64, u64), &[u64], Answer, &[u64]); 8] = [
+    type Case = ((u64, u64), &'static [u64], Answer, &'static [u64]);
+    let cases: [Case; 8] = [
         ((2, 4), &[], Answer::Upto(4), &[1, 1, 2, 2]),
         ((2, 4), &[3, 3], Answer::Upto(6), &[1, 1, 2, 2, 3, 3]),
         ((2, 3), &[2], Answer::Upto(4), &[1, 1, 2, 2]),
@@ -72,7 +77,11 @@ fn an_append_is_taken_where_the_logs_match_only() {
     for (prev, terms, expected, log) in cases {
         let mut cluster = Cluster::new(0);
         cluster.nodes.insert(1, holding(&[1, 1, 2, 2], 0));
-        assert_eq!(answer(cluster.node(1), append(3, prev, terms, 0)), expected, "behind {prev:?}: {terms:?}");
+        assert_eq!(
+            answer(cluster.node(1), append(3, prev, terms, 0)),
+            expected,
+            "behind {prev:?}: {terms:?}"
+        );
         assert_eq!(cluster.terms(1), log, "behind {prev:?}: {terms:?}");
     }
 }
@@ -80,7 +89,12 @@ fn an_append_is_taken_where_the_logs_match_only() {
 #[test]
 fn a_follower_commits_what_it_shares_with_the_leader_and_not_more() {
     // (commit sent, previous index, entries sent, our commit): the log behind what the append covers may be another one
-    for (commit, prev, terms, expected) in [(4, (2, 3), &[2][..], 4), (4, (2, 3), &[], 3), (9, (2, 4), &[], 4), (1, (2, 4), &[], 1)] {
+    for (commit, prev, terms, expected) in [
+        (4, (2, 3), &[2][..], 4),
+        (4, (2, 3), &[], 3),
+        (9, (2, 4), &[], 4),
+        (1, (2, 4), &[], 1),
+    ] {
         let mut node = holding(&[1, 1, 2, 2], 0);
         answer(&mut node, append(3, prev, terms, commit));
         assert_eq!(node.basic_status().hard_state.commit(), expected, "{commit} {prev:?} {terms:?}");
@@ -122,18 +136,30 @@ fn the_leader_does_not_count_itself_before_its_disk_has_the_entry() {
     }
     node.step(message(MessageType::MsgVoteResp, 2, 1, 1)).expect("taken");
     let ready = node.ready();
-    assert!(ready.messages.iter().any(|message| message.r#type() == MessageType::MsgApp), "sent beside the write");
+    assert!(
+        ready.messages.iter().any(|message| message.r#type() == MessageType::MsgApp),
+        "sent beside the write"
+    );
     let mut ack = message(MessageType::MsgAppResp, 2, 1, 1);
     ack.index = Some(1);
     node.step(ack).expect("taken");
     assert_eq!(node.basic_status().hard_state.commit(), 0, "one of three has it");
-    let write = ready.messages.into_iter().find(|message| message.r#type() == MessageType::MsgStorageAppend);
-    for response in write.expect("there is an entry to write").responses {
+    let write = ready
+        .messages
+        .into_iter()
+        .find(|message| message.r#type() == MessageType::MsgStorageAppend);
+    let write = write.expect("there is an entry to write");
+    node.storage_mut().append(&write.entries).expect("in order");
+    for response in write.responses {
         node.step(response).expect("own");
     }
     assert_eq!(node.basic_status().hard_state.commit(), 1);
     let ready = node.ready();
-    assert_eq!(ready.committed_entries.len(), 1, "given out to be applied once it is stored and committed");
+    assert_eq!(
+        ready.committed_entries.len(),
+        1,
+        "given out to be applied once it is stored and committed"
+    );
 }
 
 #[test]
@@ -173,7 +199,11 @@ fn an_unreachable_peer_is_probed_until_it_answers() {
     cluster.node(1).report_unreachable(2);
     assert_eq!(state(&cluster), ProgressState::Probe);
     cluster.tick(1, 1);
-    assert_eq!(state(&cluster), ProgressState::Replicate, "the heartbeat's answer makes it probe, though nothing is missing");
+    assert_eq!(
+        state(&cluster),
+        ProgressState::Replicate,
+        "the heartbeat's answer makes it probe, though nothing is missing"
+    );
 }
 
 #[test]
