@@ -304,7 +304,7 @@ impl<S: Storage> RawNode<S> {
     }
 
     /// The ticks of silence after which the next election begins. Scripts set what chance has chosen otherwise.
-    pub fn set_randomized_election_timeout(&mut self, ticks: u64) {
+    pub fn set_election_timeout(&mut self, ticks: u64) {
         self.raft.randomized_election_ticks = ticks;
     }
 }

@@ -81,7 +81,7 @@ fn followers_campaign_when_the_leader_is_silent_and_not_before() {
     let mut cluster = Cluster::new(3);
     cluster.elect(1);
     cluster.isolate(1);
-    cluster.node(2).set_randomized_election_timeout(10);
+    cluster.node(2).set_election_timeout(10);
     cluster.tick(2, 9);
     assert_eq!(cluster.role(2), Role::Follower);
     cluster.tick(2, 1);
