@@ -4,6 +4,18 @@ use std::time::Duration;
 
 /// Proposals are refused while more than this many committed entries wait to be applied.
 pub const MAX_UNAPPLIED: u64 = 5_000;
+/// The most bytes of entries in one message between members, and of proposals handed to consensus at a time.
+pub const MAX_MESSAGE_BYTES: u64 = 1024 * 1024;
+/// Messages with entries on their way to one member.
+pub const MAX_INFLIGHT_MESSAGES: usize = 512;
+/// The most bytes of entries between consensus and the applier: what a slow apply may pile up in memory.
+pub const MAX_APPLYING_BYTES: u64 = 64 * 1024 * 1024;
+/// After this time without an answer a read index is asked for again.
+pub const READ_RETRY: Duration = Duration::from_millis(500);
+/// After a snapshot was received by a member, entries behind it are kept in memory for this long, for it to catch up.
+pub const SNAPSHOT_GRACE: Duration = Duration::from_secs(30);
+/// Entries kept in memory behind a disk snapshot (`--snapshot-catchup-entries`).
+pub const CATCH_UP_ENTRIES: u64 = 5_000;
 /// Applied entries between two disk snapshots (`--snapshot-count`).
 pub const SNAPSHOT_COUNT: u64 = 10_000;
 /// Disk snapshots and log segments kept (`--max-snapshots`, `--max-wals`); 0 keeps all.

@@ -246,6 +246,16 @@ impl<S: Storage> RawNode<S> {
         }
     }
 
+    /// The last index of the log, durable or not.
+    pub fn last_index(&self) -> u64 {
+        self.raft.log.last_index()
+    }
+
+    /// Whether this node is the whole quorum.
+    pub fn is_only_voter(&self) -> bool {
+        self.raft.tracker.is_singleton() && self.raft.tracker.config.voters.contains(self.raft.id)
+    }
+
     /// The last message to `id` could not be sent.
     pub fn report_unreachable(&mut self, id: u64) {
         self.report(Message {

@@ -1,6 +1,7 @@
 //! What a member is told at its start, and where its files are.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a member is told at its start. Durations and counts as in the flags of the same names.
@@ -25,6 +26,12 @@ pub struct Config {
     pub tick: Duration,
     /// `--election-timeout` in ticks.
     pub election_ticks: u32,
+    /// `--pre-vote`.
+    pub pre_vote: bool,
+    /// `--snapshot-catchup-entries`.
+    pub catch_up_entries: u64,
+    /// Where consensus says what it does.
+    pub raft_log: RaftLog,
     pub snapshot_count: u64,
     pub max_snapshots: usize,
     pub max_wals: usize,
@@ -42,6 +49,22 @@ pub struct Config {
     pub wal_options: wal::Options,
 }
 
+/// Takes raft's log lines; the default drops them.
+#[derive(Clone)]
+pub struct RaftLog(pub Arc<dyn raft::Logger>);
+
+impl Default for RaftLog {
+    fn default() -> RaftLog {
+        RaftLog(Arc::new(raft::logger::Silent))
+    }
+}
+
+impl std::fmt::Debug for RaftLog {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("RaftLog")
+    }
+}
+
 impl Config {
     /// The defaults of the flags, for a member alone under this name, directory and peer URL.
     pub fn single(name: &str, data_dir: PathBuf, peer_url: &str, client_url: &str) -> Config {
@@ -57,6 +80,9 @@ impl Config {
             force_new_cluster: false,
             tick: Duration::from_millis(100),
             election_ticks: 10,
+            pre_vote: true,
+            catch_up_entries: crate::limits::CATCH_UP_ENTRIES,
+            raft_log: RaftLog::default(),
             snapshot_count: crate::limits::SNAPSHOT_COUNT,
             max_snapshots: crate::limits::MAX_SNAPSHOTS,
             max_wals: crate::limits::MAX_WALS,

@@ -30,7 +30,7 @@ use crate::replicate::{Replicator, Start};
 use crate::stats::Progress;
 use database::Database;
 
-pub use config::Config;
+pub use config::{Config, RaftLog};
 
 /// Folders of a member: only its own user may look inside.
 const DIR_MODE: u32 = 0o700;
@@ -140,6 +140,13 @@ pub fn open(disk: &DynDisk, config: &Config, now: Duration, unix_ms: u64) -> Res
         snapshot: (RaftIndex(snapshot.index.unwrap_or(0)), Term(snapshot.term.unwrap_or(0))),
         conf_state: database.state.conf_state(),
         tick: config.tick,
+        election_ticks: config.election_ticks,
+        pre_vote: config.pre_vote,
+        catch_up_entries: config.catch_up_entries,
+        ids: ids.clone(),
+        // Members that start at the same moment draw differently.
+        seed: unix_ms ^ member_id.0,
+        logger: config.raft_log.0.clone(),
     };
     let cluster = Cluster::new(cluster_id, member_id, database.state.clone());
     assemble(config, now, database, log.wal, start, cluster, ids, notes)

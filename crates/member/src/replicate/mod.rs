@@ -1,17 +1,25 @@
-//! Orders proposals and says what must be written, applied and answered: the machine around consensus.
+//! Orders proposals and says what must be written, sent, applied and answered: the machine around consensus.
 //!
-//! Stands at step 5 of the life of a Put. This version serves a membership of one voter, which agrees with itself: what its log has
-//! synced is committed. The inputs and effects have the shape that consensus among several needs. Never writes the log and never
-//! applies: both are effects, and both answer with an input.
+//! Stands at step 5 of the life of a Put. `raft` decides; this gives it the log's acknowledgements, the applier's reports, the peers'
+//! messages and the readers' questions, and turns what it wants into effects. Never writes the log, sends or applies: these are
+//! effects, and each answers with an input.
 
-mod solo;
+mod log;
+mod machine;
+mod reads;
+mod status;
+
+use std::sync::Arc;
 
 use api::pb::raftpb;
 use api::pb::walpb;
 use api::{MemberId, RaftIndex, Term};
 use bytes::Bytes;
 
-pub use solo::Replicator;
+pub use machine::Replicator;
+pub use status::{PeerStatus, ReplicationStatus};
+
+use crate::propose::RequestIds;
 
 /// The id of a request: in its entry's header, and under which its waiter is registered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +58,9 @@ pub struct Committed {
 /// What the log has to write. Batches are written in the order in which they were handed over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogBatch {
+    /// A snapshot received from the leader, which takes the place of the whole log: its `.snap` file is written first, the log records it
+    /// behind the hard state, and older segments are let go.
+    pub snapshot: Option<raftpb::Snapshot>,
     pub entries: Vec<raftpb::Entry>,
     pub hard_state: Option<raftpb::HardState>,
     /// Whether the batch has to be synced and acknowledged. A change of the commit index alone needs neither.
@@ -72,9 +83,9 @@ pub enum Refusal {
     /// The member is stopping.
     #[error("etcdserver: server stopped")]
     Stopped,
-    /// A second member would need consensus with it.
-    #[error("etcdserver: several members come with consensus, this version serves a cluster of one")]
-    SeveralMembers,
+    /// Leadership moved while the proposal waited: it is in no log, and may be tried again.
+    #[error("etcdserver: leader changed")]
+    LeaderChanged,
 }
 
 impl From<Refusal> for api::Status {
@@ -82,7 +93,7 @@ impl From<Refusal> for api::Status {
         match refusal {
             Refusal::TooManyRequests => api::Error::RequestTooManyRequests.into(),
             Refusal::Stopped => api::Error::Stopped.into(),
-            Refusal::SeveralMembers => api::Status::new(api::Code::Unimplemented, refusal.to_string()),
+            Refusal::LeaderChanged => api::Error::LeaderChanged.into(),
         }
     }
 }
@@ -90,8 +101,18 @@ impl From<Refusal> for api::Status {
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// One heartbeat interval has passed. The first one makes a single voter campaign.
+    /// One heartbeat interval has passed. A single voter without a leader campaigns at once.
     Tick,
+    /// A message of another member.
+    FromPeer(Box<raftpb::Message>),
+    /// A peer can be reached for the first time since the start: the wait for an election may be cut short.
+    PeerActive,
+    /// A message to this member was dropped.
+    PeerUnreachable(MemberId),
+    /// The snapshot for this member was received by it, or was not.
+    SnapshotSent(MemberId, bool),
+    /// Hand leadership over to this member.
+    TransferLeader(MemberId),
     /// New proposals, in order.
     Propose(Vec<Proposal>),
     /// The log is durable up to here.
@@ -121,8 +142,20 @@ pub enum Effect {
     Refuse(ProposalId, Refusal),
     /// This member has become the leader of this term (its empty entry is committed).
     BecameLeader(Term),
+    /// Another leader is known, or none (0).
+    LeaderChanged(MemberId),
     /// Delete old segments and snapshots ([`crate::snapshot::purge`]).
     Purge,
+    /// Send to other members. A message that can't be sent is dropped and reported by `Input::PeerUnreachable`.
+    Send(Vec<raftpb::Message>),
+    /// Send the state of the applier to a member that is too far behind for the log. The message's snapshot is only a place-holder:
+    /// [`crate::snapshot`] makes the real one. Its end is told by `Input::SnapshotSent`.
+    SendSnapshot(raftpb::Message),
+    /// The log has this received snapshot: the applier has to change over to its database (`snap/{index:016x}.snap.db`), before the entries
+    /// that later effects hand over.
+    InstallSnapshot(raftpb::Snapshot),
+    /// The member cannot go on; the text says why and what to do. The process has to end.
+    Stop(String),
 }
 
 /// The effects of one or more steps, in the order in which they are to be carried out.
@@ -149,13 +182,29 @@ impl Effects {
         self.list.is_empty()
     }
 
-    fn last_mut(&mut self) -> Option<&mut Effect> {
-        self.list.last_mut()
+    fn extend(&mut self, effects: impl IntoIterator<Item = Effect>) {
+        self.list.extend(effects);
+    }
+
+    /// Reads at one index that follow each other become one effect.
+    fn read_at(&mut self, index: RaftIndex, contexts: Vec<ReadContext>) {
+        match self.list.last_mut() {
+            Some(Effect::ReadAt(at, list)) if *at == index => list.extend(contexts),
+            _ => self.list.push(Effect::ReadAt(index, contexts)),
+        }
+    }
+
+    /// Messages that follow each other become one effect.
+    fn send(&mut self, message: raftpb::Message) {
+        match self.list.last_mut() {
+            Some(Effect::Send(messages)) => messages.push(message),
+            _ => self.list.push(Effect::Send(vec![message])),
+        }
     }
 }
 
 /// What a `Replicator` starts from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Start {
     pub member: MemberId,
     /// The hard state found in the log.
@@ -167,17 +216,27 @@ pub struct Start {
     pub conf_state: raftpb::ConfState,
     /// How long a tick is.
     pub tick: std::time::Duration,
+    /// Ticks without a leader after which a follower campaigns.
+    pub election_ticks: u32,
+    /// Ask before campaigning (`--pre-vote`).
+    pub pre_vote: bool,
+    /// Entries kept in memory behind a disk snapshot for members that are slow (`--snapshot-catchup-entries`).
+    pub catch_up_entries: u64,
+    /// Ids of read requests, unique in the cluster.
+    pub ids: Arc<RequestIds>,
+    /// What the election jitter is drawn from.
+    pub seed: u64,
+    /// Where consensus says what it does.
+    pub logger: Arc<dyn raft::Logger>,
 }
 
 /// Why a member cannot start to replicate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
-    #[error("the membership has {0} members: several members come with consensus, this version serves a cluster of one")]
-    SeveralVoters(usize),
-    #[error("this member ({0}) is not a voter of its cluster")]
-    NotAVoter(MemberId),
     #[error("the log's hard state commits index {commit}, but the log ends at {last}")]
     CommitBeyondLog { commit: u64, last: u64 },
     #[error("entry {index} of the log has type {kind}, which no version of etcd proposes")]
     UnknownEntryType { index: u64, kind: i32 },
+    #[error("raft: {0}")]
+    Raft(String),
 }

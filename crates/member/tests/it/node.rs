@@ -152,7 +152,10 @@ impl Node {
                 )
                 .map_err(stopped)?;
             }
-            Effect::ReadAt(..) => {}
+            // Nobody hears what this member sends.
+            Effect::ReadAt(..) | Effect::LeaderChanged(_) | Effect::Send(_) | Effect::SendSnapshot(_) => {}
+            Effect::Stop(reason) => return Err(Stopped(reason)),
+            Effect::InstallSnapshot(_) => panic!("nobody sends a snapshot"),
         }
         Ok(())
     }

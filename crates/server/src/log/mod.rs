@@ -200,6 +200,24 @@ pub fn panic(message: &str, fields: &[Field<'_>]) -> ! {
     process::exit(2)
 }
 
+/// Consensus' lines, under the logger name that etcd gives them.
+pub struct RaftLines;
+
+impl raft::Logger for RaftLines {
+    fn log(&self, level: raft::Level, line: std::fmt::Arguments<'_>) {
+        let level = match level {
+            raft::Level::Debug => Level::Debug,
+            raft::Level::Info => Level::Info,
+            raft::Level::Warn => Level::Warn,
+            raft::Level::Error => Level::Error,
+            raft::Level::Fatal => Level::Panic,
+        };
+        if is_on(level) {
+            current().named("raft").log(level, &line.to_string(), &[]);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

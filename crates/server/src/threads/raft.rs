@@ -10,6 +10,7 @@ use member::replicate::{Effect, Effects, Input, Proposal, ProposalId, ReadContex
 
 use super::apply::ApplyCommand;
 use super::chores::Chore;
+use super::fatal;
 use super::log::LogCommand;
 use crate::log::{self, field};
 use crate::node::Node;
@@ -98,6 +99,11 @@ impl RaftThread {
                 Effect::BecameLeader(term) => {
                     let (id, term) = (self.node.member_id.to_string(), term.0);
                     log::info("raft.node: elected leader", &[field("leader", id), field("term", term)]);
+                }
+                Effect::LeaderChanged(_) => {}
+                Effect::Stop(reason) => fatal("this member cannot go on", &reason),
+                Effect::Send(_) | Effect::SendSnapshot(_) | Effect::InstallSnapshot(_) => {
+                    unreachable!("a start with several members is refused")
                 }
                 Effect::Purge => drop(self.chores.send(Chore::Purge)),
             }
