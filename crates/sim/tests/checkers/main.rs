@@ -1,0 +1,5 @@
+//! The checkers against histories that must pass, histories that must fail, and brute force.
+
+mod generate;
+mod linearizable;
+mod others;
