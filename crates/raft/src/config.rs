@@ -30,7 +30,8 @@ pub struct Config {
     pub applied: u64,
     /// The most bytes of entries in one `MsgApp`; 0 means one entry a message.
     pub max_size_per_msg: u64,
-    /// The most bytes of committed entries being applied at a time; 0 means as `max_size_per_msg`.
+    /// The most bytes of committed entries being applied at a time, one entry at least; 0 means as `max_size_per_msg`. If that is 0 too,
+    /// nothing is ever applied on a node that starts with something applied: so it is in Go raft.
     pub max_committed_size_per_ready: u64,
     /// The most bytes of payload in a leader's uncommitted entries before proposals are dropped; 0 means no limit.
     pub max_uncommitted_entries_size: u64,

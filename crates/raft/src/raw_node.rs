@@ -133,7 +133,8 @@ impl<S: Storage> RawNode<S> {
         self.raft.step(message)
     }
 
-    /// The entry with this change is being applied (`conf_change::to_v2` turns the older form into this one).
+    /// The entry with this change is being applied (`conf_change::to_v2` turns the older form into this one). Entries that lie before a
+    /// snapshot which is applied already are not to be applied any more, this one neither.
     ///
     /// # Errors
     /// The change does not fit the configuration. Go raft panics here; nothing has changed.
