@@ -55,7 +55,7 @@ async fn replay(capture: &Capture, line: &Value, prepare: impl FnOnce(&Member, M
     member
 }
 
-fn request<'a>(capture: &'a Capture, matches: impl Fn(&Value) -> bool) -> &'a Value {
+fn request(capture: &Capture, matches: impl Fn(&Value) -> bool) -> &Value {
     let line = capture.of_kind("request").find(|line| matches(line));
     line.unwrap_or_else(|| panic!("{}: no such request", capture.name))
 }
