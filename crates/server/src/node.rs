@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use api::pb::etcdserverpb::{RequestHeader, ResponseHeader};
@@ -17,7 +18,7 @@ use tokio::sync::oneshot;
 use world::Clock;
 
 use crate::metrics::Metrics;
-use crate::threads::{CommitCommand, RaftCommand};
+use crate::threads::{Baton, CommitCommand, RaftCommand, RaftMachine};
 
 /// What the flags say about requests.
 #[derive(Clone, Debug)]
@@ -50,7 +51,7 @@ pub struct Node {
     pub(crate) waiters: Waiters<Waiter>,
     pub(crate) reads: Waiters<oneshot::Sender<()>>,
     pub(crate) next_read: AtomicU64,
-    pub(crate) raft: Sender<RaftCommand>,
+    pub(crate) raft: Arc<Baton<RaftMachine>>,
     pub(crate) committer: Sender<CommitCommand>,
 }
 
@@ -122,9 +123,10 @@ impl Node {
             kind: EntryKind::Normal,
             data,
         };
-        if self.raft.send(RaftCommand::Propose(proposal)).is_err() {
-            return Err(Error::Stopped.into());
-        }
+        self.raft.lay_down(RaftCommand::Propose(proposal));
+        // Whoever else on this thread has something to propose comes first: then it is one batch.
+        after_the_others().await;
+        self.raft.attend();
         let answer = tokio::time::timeout(self.limits.request_timeout, receiver).await;
         drop(registered);
         match answer {
@@ -151,9 +153,7 @@ impl Node {
         let (sender, receiver) = oneshot::channel();
         self.reads.register(id, sender);
         let registered = Registered { waiters: &self.reads, id };
-        if self.raft.send(RaftCommand::Read(ReadContext(id))).is_err() {
-            return Err(Error::Stopped.into());
-        }
+        self.raft.bring(RaftCommand::Read(ReadContext(id)));
         let answer = tokio::time::timeout(self.limits.request_timeout, receiver).await;
         drop(registered);
         match answer {
@@ -209,6 +209,20 @@ impl Node {
             let _ = waiter.send(result);
         }
     }
+}
+
+/// Lets the tasks that are ready on this thread run before it goes on.
+async fn after_the_others() {
+    let mut waited = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        // Not `yield_now` of tokio, which asks the kernel for events before it goes on.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// What a store cannot answer is the client's fault, or the end of the database.

@@ -21,6 +21,9 @@ use crate::http::{BodyError, Doors, Http, Peer};
 use crate::log::{self, field};
 use crate::tls::ServerTls;
 
+/// Less than any time-out of a request.
+const NEAR_TIMER: Duration = Duration::from_secs(1);
+
 /// What a listener serves.
 #[derive(Clone)]
 pub struct Door {
@@ -77,6 +80,7 @@ impl Workers {
             let (shutdown, open) = (shutdown.clone(), open.clone());
             std::thread::Builder::new().name(format!("net-{number}")).spawn(move || {
                 runtime.block_on(async move {
+                    tokio::spawn(keep_a_timer_near());
                     while let Some(arrival) = arrivals.recv().await {
                         open.fetch_add(1, Ordering::Relaxed);
                         let (shutdown, open) = (shutdown.clone(), open.clone());
@@ -160,6 +164,14 @@ impl Workers {
         while self.open.load(Ordering::Relaxed) > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+}
+
+/// tokio wakes its own thread through the kernel for a timer that is nearer than all others, as each request's time-out is on an idle
+/// thread. A timer that is always nearer saves two system calls a request.
+async fn keep_a_timer_near() {
+    loop {
+        tokio::time::sleep(NEAR_TIMER).await;
     }
 }
 

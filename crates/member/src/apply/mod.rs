@@ -7,6 +7,7 @@ mod alarm;
 mod data;
 mod membership;
 mod outcome;
+mod short;
 mod space;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::snapshot::DiskSnapshot;
 use crate::stats::Progress;
 
 pub use outcome::{Answer, ApplyError, ApplyOutcome, Compaction, Response};
+pub use short::is_short;
 use space::Space;
 
 /// What an applier works on and is told at its start.

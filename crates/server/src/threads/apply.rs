@@ -5,12 +5,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use member::apply::{Applier, ApplyOutcome, Compaction};
+use crossbeam_channel::Sender;
+use member::apply::{Applier, ApplyOutcome, Compaction, is_short};
 use member::duties::Duties;
 use member::replicate::{Committed, Input, ReadContext};
 use world::Clock;
 
+use super::baton::Machine;
 use super::commit::CommitCommand;
 use super::fatal;
 use super::raft::RaftCommand;
@@ -22,14 +23,32 @@ use crate::node::Node;
 pub(super) enum ApplyCommand {
     Entries(Vec<Committed>),
     Reads(Vec<ReadContext>),
+    /// It is time to look at what the member itself has to do.
+    Duty,
     Close(Sender<()>),
 }
 
-pub(super) struct ApplyThread {
+/// Entries that are applied in place; more of them are a load, and loads have a thread of their own.
+const SHORT_ENTRIES: usize = 4;
+
+/// Whether these commands are over in no time.
+pub(super) fn all_short(commands: &[ApplyCommand]) -> bool {
+    let mut count = 0;
+    commands.iter().all(|command| match command {
+        ApplyCommand::Entries(entries) => {
+            count += entries.len();
+            count <= SHORT_ENTRIES && entries.iter().all(is_short)
+        }
+        ApplyCommand::Reads(_) => true,
+        ApplyCommand::Duty | ApplyCommand::Close(_) => false,
+    })
+}
+
+/// The applier with what follows from it.
+pub(super) struct ApplyMachine {
     pub(super) node: Arc<Node>,
     pub(super) applier: Applier,
     pub(super) duties: Duties,
-    pub(super) raft: Sender<RaftCommand>,
     pub(super) commit: Sender<CommitCommand>,
     pub(super) compact: Sender<Compaction>,
     pub(super) published: tokio::sync::watch::Sender<bool>,
@@ -37,37 +56,37 @@ pub(super) struct ApplyThread {
     pub(super) outcome: ApplyOutcome,
 }
 
-/// Between two looks at what the member itself has to do; shorter until it is ready.
-const DUTY_INTERVAL: Duration = Duration::from_millis(500);
+/// Between two looks at what the member itself has to do.
+pub(super) const DUTY_INTERVAL: Duration = Duration::from_millis(500);
 
-impl ApplyThread {
-    pub(super) fn run(mut self, commands: &Receiver<ApplyCommand>) {
-        let mut next_duty = Instant::now();
-        loop {
-            let now = Instant::now();
-            if now >= next_duty || !*self.published.borrow() {
-                self.duty();
-                next_duty = now + DUTY_INTERVAL;
-            }
-            match commands.recv_timeout(next_duty.saturating_duration_since(now)) {
-                Ok(ApplyCommand::Entries(entries)) => self.apply(&entries),
-                Ok(ApplyCommand::Reads(contexts)) => {
+impl Machine for ApplyMachine {
+    type Command = ApplyCommand;
+
+    fn take(&mut self, commands: &mut Vec<ApplyCommand>) {
+        for command in commands.drain(..) {
+            match command {
+                ApplyCommand::Entries(entries) => self.apply(&entries),
+                ApplyCommand::Reads(contexts) => {
                     for ReadContext(id) in contexts {
                         if let Some(waiter) = self.node.reads.take(id) {
                             let _ = waiter.send(());
                         }
                     }
                 }
-                Ok(ApplyCommand::Close(done)) => {
+                ApplyCommand::Duty => self.duty(),
+                ApplyCommand::Close(done) => {
                     let _ = done.send(());
-                    return;
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+        // Until the member is ready, each entry may be what it waits for.
+        if !*self.published.borrow() {
+            self.duty();
+        }
     }
+}
 
+impl ApplyMachine {
     fn apply(&mut self, entries: &[Committed]) {
         let begun = Instant::now();
         if let Err(error) = self.applier.apply(self.node.clock.now(), entries, &mut self.outcome) {
@@ -98,11 +117,10 @@ impl ApplyThread {
         }
         self.node.store.watch_hub().pump();
         let conf_changes = std::mem::take(&mut self.outcome.conf_changes);
-        let _ = self
-            .raft
-            .send(RaftCommand::Input(Input::Applied(self.outcome.applied, conf_changes)));
+        let applied = Input::Applied(self.outcome.applied, conf_changes);
+        self.node.raft.bring(RaftCommand::Input(applied));
         for proposal in self.outcome.proposals.drain(..) {
-            let _ = self.raft.send(RaftCommand::Propose(proposal));
+            self.node.raft.bring(RaftCommand::Propose(proposal));
         }
         for compaction in self.outcome.compactions.drain(..) {
             let _ = self.compact.send(compaction);
@@ -130,7 +148,7 @@ impl ApplyThread {
             let mut proposals = Vec::new();
             self.duties.step(now, &mut proposals);
             for proposal in proposals {
-                let _ = self.raft.send(RaftCommand::Propose(proposal));
+                self.node.raft.bring(RaftCommand::Propose(proposal));
             }
         }
         if self.duties.is_published() && !*self.published.borrow() {

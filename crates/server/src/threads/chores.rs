@@ -2,10 +2,11 @@
 //!
 //! Never touches the log that is written: what it prepares is handed to the log thread.
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 
 use super::Settings;
-use super::log::LogCommand;
+use super::baton::Baton;
+use super::log::{LogCommand, LogMachine};
 use crate::log::{self, field};
 
 pub(super) enum Chore {
@@ -14,10 +15,10 @@ pub(super) enum Chore {
 }
 
 /// What may take its time, away from everybody else.
-pub(super) fn chores(chores: &Receiver<Chore>, log: &Sender<LogCommand>, settings: &Settings) {
+pub(super) fn chores(chores: &Receiver<Chore>, log: &Baton<LogMachine>, settings: &Settings) {
     while let Ok(chore) = chores.recv() {
         match chore {
-            Chore::PrepareSegment(job) => drop(log.send(LogCommand::Prepared(job.run(&settings.disk)))),
+            Chore::PrepareSegment(job) => log.leave(LogCommand::Prepared(job.run(&settings.disk))),
             Chore::Purge => {
                 let (wals, snapshots) = (settings.max_wals, settings.max_snapshots);
                 match member::snapshot::purge(&settings.disk, &settings.wal_dir, &settings.snap_dir, wals, snapshots) {

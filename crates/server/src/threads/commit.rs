@@ -28,7 +28,6 @@ pub enum CommitCommand {
 pub(super) struct CommitThread {
     pub(super) node: Arc<Node>,
     pub(super) committer: backend::Committer,
-    pub(super) raft: Sender<RaftCommand>,
     pub(super) settings: Settings,
 }
 
@@ -126,6 +125,6 @@ impl CommitThread {
             .debugging_snap_save_total_duration_seconds
             .observe_duration(begun.elapsed());
         log::info("saved snapshot to disk", &[field("snapshot-index", snapshot.index().0)]);
-        let _ = self.raft.send(RaftCommand::Input(Input::SnapshotSaved(snapshot.record())));
+        self.node.raft.bring(RaftCommand::Input(Input::SnapshotSaved(snapshot.record())));
     }
 }

@@ -5,9 +5,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use api::pb::raftpb::{Entry, HardState};
+use api::pb::walpb;
+use bytes::Bytes;
+use crossbeam_channel::Sender;
 use member::replicate::{Input, LogAck, LogBatch};
 
+use super::apply::{ApplyMachine, all_short};
+use super::baton::{Baton, Machine};
 use super::chores::Chore;
 use super::fatal;
 use super::raft::RaftCommand;
@@ -17,68 +22,136 @@ use crate::node::Node;
 /// To the thread that owns the log.
 pub(super) enum LogCommand {
     Append(LogBatch),
-    RecordSnapshot(api::pb::walpb::Snapshot),
+    RecordSnapshot(walpb::Snapshot),
     Prepared(Result<wal::Prepared, wal::WalError>),
     Close(Sender<()>),
 }
 
-pub(super) struct LogThread {
+/// The log with whom it reports to.
+pub(super) struct LogMachine {
     pub(super) node: Arc<Node>,
-    pub(super) wal: wal::Wal,
-    pub(super) raft: Sender<RaftCommand>,
+    /// Gone when it was closed.
+    pub(super) wal: Option<wal::Wal>,
+    /// Its own: whether more is to be synced.
+    pub(super) queue: Arc<Baton<LogMachine>>,
+    pub(super) apply: Arc<Baton<ApplyMachine>>,
     pub(super) chores: Sender<Chore>,
+    /// What one write will hold.
+    pub(super) gathered: Gathered,
 }
 
-impl LogThread {
-    pub(super) fn run(mut self, commands: &Receiver<LogCommand>) {
-        while let Ok(first) = commands.recv() {
-            let (mut ack, mut must_sync, mut closed): (Option<LogAck>, bool, Option<Sender<()>>) = (None, false, None);
-            for command in std::iter::once(first).chain(commands.try_iter()) {
-                match command {
-                    LogCommand::Append(batch) => {
-                        self.append(&batch);
-                        must_sync |= batch.must_sync;
-                        if batch.must_sync {
-                            ack = Some(batch.ack);
-                        }
+/// Batches that follow each other, as one.
+#[derive(Default)]
+pub(super) struct Gathered {
+    entries: Vec<Entry>,
+    hard_state: Option<HardState>,
+    bytes: usize,
+    ack: Option<LogAck>,
+}
+
+/// A write takes about this much at most: it is encoded in memory as a whole.
+const WRITE_BYTES: usize = 4 << 20;
+
+impl Machine for LogMachine {
+    type Command = LogCommand;
+
+    fn take(&mut self, commands: &mut Vec<LogCommand>) {
+        let Some(mut wal) = self.wal.take() else {
+            return commands.clear();
+        };
+        let mut closed = None;
+        for command in commands.drain(..) {
+            match command {
+                LogCommand::Append(batch) => {
+                    self.gathered.add(batch);
+                    if self.gathered.bytes >= WRITE_BYTES {
+                        self.write(&mut wal);
                     }
-                    LogCommand::RecordSnapshot(record) => self.record_snapshot(&record),
-                    LogCommand::Prepared(prepared) => self.wal.prepared(prepared),
-                    LogCommand::Close(done) => closed = Some(done),
                 }
+                LogCommand::RecordSnapshot(record) => {
+                    self.write(&mut wal);
+                    record_snapshot(&mut wal, &record);
+                }
+                LogCommand::Prepared(prepared) => wal.prepared(prepared),
+                LogCommand::Close(done) => closed = Some(done),
             }
-            if must_sync || closed.is_some() {
-                self.sync();
-            }
-            if let Some(ack) = ack {
-                let _ = self.raft.send(RaftCommand::Input(Input::LogSynced(ack)));
-            }
-            if let Some(job) = self.wal.segment_to_prepare() {
-                let _ = self.chores.send(Chore::PrepareSegment(job));
-            }
-            if let Some(done) = closed {
-                let _ = self.wal.close();
+        }
+        self.write(&mut wal);
+        if let Some(ack) = self.gathered.ack.take() {
+            self.sync(&mut wal);
+            self.report(ack);
+        }
+        if let Some(job) = wal.segment_to_prepare() {
+            let _ = self.chores.send(Chore::PrepareSegment(job));
+        }
+        match closed {
+            Some(done) => {
+                let _ = wal.close();
                 let _ = done.send(());
-                return;
             }
+            None => self.wal = Some(wal),
+        }
+    }
+}
+
+impl Gathered {
+    fn add(&mut self, mut batch: LogBatch) {
+        assert!(batch.snapshot.is_none(), "a start with several members is refused");
+        self.bytes += batch
+            .entries
+            .iter()
+            .map(|entry| entry.data.as_ref().map_or(0, Bytes::len))
+            .sum::<usize>();
+        if self.entries.is_empty() {
+            self.entries = batch.entries;
+        } else {
+            self.entries.append(&mut batch.entries);
+        }
+        // Hard states only go forward, and stand behind the entries: the last one says it all.
+        self.hard_state = batch.hard_state.or(self.hard_state);
+        if batch.must_sync {
+            self.ack = Some(batch.ack);
+        }
+    }
+}
+
+impl LogMachine {
+    /// Tells the replicator. Unless there is more to sync, short entries that are committed by it are applied right here: the
+    /// thread is awake, and to wake another would cost more than they do.
+    fn report(&self, ack: LogAck) {
+        let applier = if self.queue.is_empty() { self.apply.claim() } else { None };
+        self.node.raft.bring(RaftCommand::Input(Input::LogSynced(ack)));
+        if let Some(applier) = applier {
+            applier.drive_if(all_short);
         }
     }
 
-    fn append(&mut self, batch: &LogBatch) {
+    fn write(&mut self, wal: &mut wal::Wal) {
+        let Gathered {
+            entries,
+            hard_state,
+            bytes,
+            ..
+        } = &mut self.gathered;
+        if entries.is_empty() && hard_state.is_none() {
+            return;
+        }
         let begun = Instant::now();
-        let written = self.wal.append(&wal::LogBatch {
-            entries: &batch.entries,
-            hard_state: batch.hard_state.as_ref(),
+        let written = wal.append(&wal::LogBatch {
+            entries: &*entries,
+            hard_state: hard_state.as_ref(),
         });
         if let Err(error) = written {
             fatal("failed to save raft entries", &error);
         }
+        entries.clear();
+        (*hard_state, *bytes) = (None, 0);
         self.node.metrics.disk_wal_write_duration_seconds.observe_duration(begun.elapsed());
     }
 
-    fn sync(&mut self) {
+    fn sync(&self, wal: &mut wal::Wal) {
         let begun = Instant::now();
-        if let Err(error) = self.wal.sync() {
+        if let Err(error) = wal.sync() {
             fatal("failed to sync the write-ahead log", &error);
         }
         let took = begun.elapsed();
@@ -90,11 +163,11 @@ impl LogThread {
             );
         }
     }
+}
 
-    fn record_snapshot(&mut self, record: &api::pb::walpb::Snapshot) {
-        if let Err(error) = self.wal.save_snapshot(record) {
-            fatal("failed to save a snapshot record", &error);
-        }
-        self.wal.release_locks_to(record.index.unwrap_or(0));
+fn record_snapshot(wal: &mut wal::Wal, record: &walpb::Snapshot) {
+    if let Err(error) = wal.save_snapshot(record) {
+        fatal("failed to save a snapshot record", &error);
     }
+    wal.release_locks_to(record.index.unwrap_or(0));
 }

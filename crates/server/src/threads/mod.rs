@@ -5,6 +5,7 @@
 //! of the log or the database ends the process here; nothing is retried.
 
 mod apply;
+mod baton;
 mod chores;
 mod commit;
 mod compact;
@@ -17,40 +18,42 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use member::apply::{Applier, ApplyOutcome, Compaction};
 use member::duties::Duties;
-use member::replicate::{Input, Replicator};
+use member::replicate::{Effects, Input, Replicator};
 use world::DynDisk;
 
-use self::apply::{ApplyCommand, ApplyThread};
+use self::apply::{ApplyCommand, ApplyMachine, DUTY_INTERVAL};
+use self::baton::{Machine, Tick};
 use self::chores::chores;
 use self::commit::CommitThread;
 use self::compact::compact;
-use self::log::{LogCommand, LogThread};
-use self::raft::RaftThread;
+use self::log::{Gathered, LogCommand, LogMachine};
 use crate::log::field;
 use crate::node::Node;
 
+pub(crate) use self::baton::Baton;
 pub use self::commit::CommitCommand;
 pub use self::raft::RaftCommand;
+pub(crate) use self::raft::RaftMachine;
 
-/// The receiving ends that [`start`] takes over, made before the node so that the node can hold the sending ones.
+/// The queues that the node holds the sending ends of: made before it, taken over by [`start`].
 pub struct Queues {
-    raft: (Sender<RaftCommand>, Receiver<RaftCommand>),
+    raft: Arc<Baton<RaftMachine>>,
     commit: (Sender<CommitCommand>, Receiver<CommitCommand>),
 }
 
 impl Queues {
     pub fn new() -> Queues {
         Queues {
-            raft: unbounded(),
+            raft: Arc::new(Baton::new()),
             commit: unbounded(),
         }
     }
 
-    pub fn raft(&self) -> Sender<RaftCommand> {
-        self.raft.0.clone()
+    pub(crate) fn raft(&self) -> Arc<Baton<RaftMachine>> {
+        self.raft.clone()
     }
 
-    pub fn committer(&self) -> Sender<CommitCommand> {
+    pub(crate) fn committer(&self) -> Sender<CommitCommand> {
         self.commit.0.clone()
     }
 }
@@ -87,9 +90,9 @@ pub struct Settings {
 
 /// The running threads.
 pub struct Threads {
-    raft: Sender<RaftCommand>,
-    log: Sender<LogCommand>,
-    apply: Sender<ApplyCommand>,
+    raft: Arc<Baton<RaftMachine>>,
+    log: Arc<Baton<LogMachine>>,
+    apply: Arc<Baton<ApplyMachine>>,
     commit: Sender<CommitCommand>,
     published: tokio::sync::watch::Receiver<bool>,
 }
@@ -106,56 +109,66 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) {
     }
 }
 
+fn spawn_driver<M: Machine + 'static>(name: &str, baton: &Arc<Baton<M>>, machine: M, tick: Option<Tick<M::Command>>) {
+    let baton = baton.clone();
+    spawn(name, move || baton.run(machine, tick));
+}
+
 /// Starts all threads.
 pub fn start(node: Arc<Node>, machines: Machines, queues: Queues, settings: Settings) -> Threads {
-    let (log_sender, log_receiver) = unbounded();
-    let (apply_sender, apply_receiver) = unbounded();
+    let (raft, log, apply) = (queues.raft(), Arc::new(Baton::new()), Arc::new(Baton::new()));
     let (compact_sender, compact_receiver) = unbounded();
     let (chore_sender, chore_receiver) = unbounded();
     let (published_sender, published) = tokio::sync::watch::channel(false);
-    let raft = queues.raft();
     let commit = queues.committer();
-
-    let raft_thread = RaftThread {
-        node: node.clone(),
-        replicator: machines.replicator,
-        log: log_sender.clone(),
-        apply: apply_sender.clone(),
-        chores: chore_sender.clone(),
-        tick: settings.tick,
-    };
-    let raft_receiver = queues.raft.1;
-    spawn("raft", move || raft_thread.run(&raft_receiver));
-
-    let log_thread = LogThread {
-        node: node.clone(),
-        wal: machines.wal,
-        raft: raft.clone(),
-        chores: chore_sender,
-    };
-    spawn("log", move || log_thread.run(&log_receiver));
-
     if let Some(unfinished) = machines.unfinished_compaction {
         let _ = compact_sender.send(unfinished);
     }
-    let apply_thread = ApplyThread {
+
+    let raft_machine = RaftMachine {
+        node: node.clone(),
+        replicator: machines.replicator,
+        log: log.clone(),
+        apply: apply.clone(),
+        chores: chore_sender.clone(),
+        effects: Effects::new(),
+    };
+    let ticks = Tick {
+        interval: settings.tick,
+        command: || RaftCommand::Input(Input::Tick),
+    };
+    spawn_driver("raft", &raft, raft_machine, Some(ticks));
+
+    let log_machine = LogMachine {
+        node: node.clone(),
+        wal: Some(machines.wal),
+        queue: log.clone(),
+        apply: apply.clone(),
+        chores: chore_sender,
+        gathered: Gathered::default(),
+    };
+    spawn_driver("log", &log, log_machine, None);
+
+    let apply_machine = ApplyMachine {
         node: node.clone(),
         applier: machines.applier,
         duties: machines.duties,
-        raft: raft.clone(),
         commit: commit.clone(),
         compact: compact_sender,
         published: published_sender,
         warning: settings.warning_apply,
         outcome: ApplyOutcome::default(),
     };
-    spawn("apply", move || apply_thread.run(&apply_receiver));
+    let duties = Tick {
+        interval: DUTY_INTERVAL,
+        command: || ApplyCommand::Duty,
+    };
+    spawn_driver("apply", &apply, apply_machine, Some(duties));
 
     let commit_receiver = queues.commit.1;
     let commit_thread = CommitThread {
         node: node.clone(),
         committer: machines.committer,
-        raft: raft.clone(),
         settings: settings.clone(),
     };
     spawn("commit", move || commit_thread.run(&commit_receiver));
@@ -163,12 +176,12 @@ pub fn start(node: Arc<Node>, machines: Machines, queues: Queues, settings: Sett
     let pause = settings.compaction_pause;
     let compact_node = node;
     spawn("compact", move || compact(&compact_node, &compact_receiver, pause));
-    let chore_log = log_sender.clone();
+    let chore_log = log.clone();
     spawn("chores", move || chores(&chore_receiver, &chore_log, &settings));
     Threads {
         raft,
-        log: log_sender,
-        apply: apply_sender,
+        log,
+        apply,
         commit,
         published,
     }
@@ -184,15 +197,13 @@ impl Threads {
 
     /// Ends the work in order: no new proposals, what is applied goes into the file, the log is closed.
     pub fn stop(&self) {
-        let _ = self.raft.send(RaftCommand::Input(Input::Leave));
+        self.raft.bring(RaftCommand::Input(Input::Leave));
         let (done, closed) = crossbeam_channel::bounded(1);
         let limit = Duration::from_secs(10);
-        if self.log.send(LogCommand::Close(done.clone())).is_ok() {
-            let _ = closed.recv_timeout(limit);
-        }
-        if self.apply.send(ApplyCommand::Close(done.clone())).is_ok() {
-            let _ = closed.recv_timeout(limit);
-        }
+        self.log.leave(LogCommand::Close(done.clone()));
+        let _ = closed.recv_timeout(limit);
+        self.apply.leave(ApplyCommand::Close(done.clone()));
+        let _ = closed.recv_timeout(limit);
         if self.commit.send(CommitCommand::Close(done)).is_ok() {
             let _ = closed.recv_timeout(limit);
         }
