@@ -250,8 +250,40 @@ mod tests {
         (model, all)
     }
 
-    /// Runs the guests against a machine whose own thread is there. `brings` says who drives in place.
-    fn stress(tick: Option<Tick<Note>>, brings: fn(usize, u64) -> bool) -> u64 {
+    /// How a guest gives its command.
+    #[derive(Clone, Copy)]
+    enum Way {
+        Leave,
+        Bring,
+        /// Laid down, and attended to after some more.
+        LayDown,
+        /// Left while the guest holds the baton, and driven by it every second time.
+        Claim,
+    }
+
+    fn give(baton: &Baton<Model>, guest: usize, number: u64, way: Way) {
+        let command = Note::From(guest, number);
+        match way {
+            Way::Leave => baton.leave(command),
+            Way::Bring => baton.bring(command),
+            Way::LayDown => {
+                baton.lay_down(command);
+                if number.is_multiple_of(3) || number + 1 == PER_GUEST {
+                    baton.attend();
+                }
+            }
+            Way::Claim => {
+                let claim = baton.claim();
+                baton.leave(command);
+                if let Some(claim) = claim {
+                    claim.drive_if(|_| number.is_multiple_of(2));
+                }
+            }
+        }
+    }
+
+    /// Runs the guests against a machine whose own thread is there; how often it ticked.
+    fn stress(tick: Option<Tick<Note>>, way: fn(usize, u64) -> Way) -> u64 {
         let baton = Arc::new(Baton::new());
         let (model, all) = model();
         let guests: Vec<_> = (0..GUESTS)
@@ -259,11 +291,7 @@ mod tests {
                 let baton = baton.clone();
                 std::thread::spawn(move || {
                     for number in 0..PER_GUEST {
-                        if brings(guest, number) {
-                            baton.bring(Note::From(guest, number));
-                        } else {
-                            baton.leave(Note::From(guest, number));
-                        }
+                        give(&baton, guest, number, way(guest, number));
                     }
                 })
             })
@@ -277,11 +305,16 @@ mod tests {
         all.recv_timeout(LIMIT).expect("commands were left lying")
     }
 
+    const WAYS: [Way; 4] = [Way::Leave, Way::Bring, Way::LayDown, Way::Claim];
+
     #[test]
     fn nothing_is_lost_reordered_or_left_lying() {
-        assert_eq!(stress(None, |_, _| true), 0, "all are brought");
-        assert_eq!(stress(None, |_, _| false), 0, "all are left");
-        assert_eq!(stress(None, |guest, number| (guest as u64 + number) % 3 == 0), 0, "some of each");
+        assert_eq!(stress(None, |_, _| Way::Leave), 0);
+        assert_eq!(stress(None, |_, _| Way::Bring), 0);
+        assert_eq!(stress(None, |_, _| Way::LayDown), 0);
+        assert_eq!(stress(None, |_, _| Way::Claim), 0);
+        assert_eq!(stress(None, |guest, _| WAYS[guest % WAYS.len()]), 0, "each in its way");
+        assert_eq!(stress(None, |guest, number| WAYS[(guest + number as usize / 7) % WAYS.len()]), 0);
     }
 
     #[test]
@@ -290,7 +323,7 @@ mod tests {
             interval: Duration::from_micros(50),
             command: || Note::Tick,
         };
-        assert!(stress(Some(tick), |guest, _| guest % 2 == 0) > 0);
+        assert!(stress(Some(tick), |guest, _| WAYS[guest % WAYS.len()]) > 0);
     }
 
     /// A guest in the middle of a step does not hold up who comes: its command is left, and taken by the one who drives.
