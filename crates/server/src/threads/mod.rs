@@ -3,6 +3,9 @@
 //! Stands at steps 5 to 12 of the life of a Put. `raft` owns the replicator, `log` the write-ahead log, `apply` the applier,
 //! `commit` the database file, `compact` the slices of compactions, `chores` what may take its time. A failed write or sync
 //! of the log or the database ends the process here; nothing is retried.
+//!
+//! A thread that brings something to a resting machine drives it in place (`baton`). While it drives one machine it may drive others only
+//! in this order: log, applier, replicator. What goes the other way is left in their queues, so that nobody waits in a circle.
 
 mod apply;
 mod baton;
