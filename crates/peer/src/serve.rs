@@ -78,7 +78,7 @@ impl Transport {
         }
     }
 
-    /// Accepts and serves connections without TLS until `stop` says true.
+    /// Accepts and serves connections without TLS until `stop` says true or is dropped on its other side.
     ///
     /// # Errors
     /// Never for a single connection's sake.
