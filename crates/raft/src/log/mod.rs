@@ -6,8 +6,6 @@
 mod memory;
 pub(crate) mod size;
 mod storage;
-#[cfg(test)]
-mod tests;
 mod unstable;
 
 use std::fmt;
