@@ -6,6 +6,8 @@
 mod memory;
 pub(crate) mod size;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod unstable;
 
 use std::fmt;

@@ -87,7 +87,7 @@ impl<S: Storage> Raft<S> {
             election_elapsed: 0,
             heartbeat_elapsed: 0,
             randomized_election_ticks: 0,
-            random: Random::new(config.seed),
+            random: Random::new(config.seed, config.id),
             config,
             logger,
         };

@@ -4,8 +4,9 @@
 pub(super) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed)
+    /// Members with the same seed must not choose the same timeouts: they would split every vote.
+    pub fn new(seed: u64, id: u64) -> Random {
+        Random(seed ^ id.wrapping_mul(0xd1b5_4a32_d192_ed03))
     }
 
     /// A number in `0..limit`; `limit` is not 0.

@@ -362,7 +362,7 @@ impl World {
 
 fn settings(options: &Options, id: u64) -> Config {
     Config {
-        seed: options.seed.wrapping_mul(31).wrapping_add(id),
+        seed: options.seed,
         async_storage_writes: true,
         pre_vote: options.pre_vote,
         check_quorum: options.check_quorum,
