@@ -12,13 +12,14 @@ use bytes::Bytes;
 use member::apply::ApplyOutcome;
 use member::bootstrap::{self, Config};
 use member::propose::{Body, wrap};
-use member::replicate::{Effect, Effects, EntryKind, Input, Proposal, ProposalId};
+use member::replicate::{Effect, Effects, EntryKind, Input, Proposal, ProposalId, Replicator};
 use prost::Message;
 
 type Failure = Box<dyn Error>;
 
 struct Bench {
     parts: bootstrap::Opened,
+    replicator: Replicator,
     outcome: ApplyOutcome,
     now: Duration,
     applying: Duration,
@@ -29,7 +30,7 @@ impl Bench {
         let mut effects = Effects::new();
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
-            self.parts.replicator.step(input, &mut effects);
+            self.replicator.step(input, &mut effects);
             for effect in effects.drain() {
                 match effect {
                     Effect::Append(batch) => {
@@ -80,6 +81,7 @@ fn main() -> Result<(), Failure> {
     let config = Config::single("m0", dir.path().join("m0"), "http://127.0.0.1:2380", "http://127.0.0.1:2379");
     let parts = bootstrap::open(&disk, &config, Duration::ZERO, 1)?;
     let mut bench = Bench {
+        replicator: Replicator::new(parts.start.clone(), parts.progress.clone())?,
         parts,
         outcome: ApplyOutcome::default(),
         now: Duration::ZERO,

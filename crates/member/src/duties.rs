@@ -104,35 +104,33 @@ impl Duties {
                 client_urls: self.config.client_urls.clone(),
             }),
         };
-        self.propose(Body::ClusterMemberAttrSet, &request, proposals)
+        self.propose(Body::ClusterMemberAttrSet, &request.encode_to_vec(), proposals)
     }
 
-    /// Alone, the members' lowest version is the own one.
+    /// Alone, the members' lowest version is the own one. With others, the shell asks them and proposes what [`agreement`] says.
     fn agree_on_version(&self, proposals: &mut Vec<Proposal>) {
-        let (version, downgrade) = self.cluster.read(|state| (state.version, state.downgrade.clone()));
-        match next_version(Version::server_minor(), version, &downgrade) {
-            Some(Agreement::Set(version)) => {
-                let request = ClusterVersionSetRequest { ver: version.to_string() };
-                self.propose(Body::ClusterVersionSet, &request, proposals);
-            }
-            Some(Agreement::DowngradeDone) => {
-                self.propose(Body::DowngradeInfoSet, &DowngradeInfoSetRequest::default(), proposals);
-            }
-            None => {}
+        let (alone, version, downgrade) = self
+            .cluster
+            .read(|state| (state.members.len() <= 1, state.version, state.downgrade.clone()));
+        let agreed = agreement(Some(Version::server_minor()), version, &downgrade).filter(|_| alone);
+        if let Some((body, request)) = agreed.map(|agreed| agreed.request()) {
+            self.propose(body, &request, proposals);
         }
     }
 
     fn scan_leases(&self, now: Duration, proposals: &mut Vec<Proposal>) {
         for lease in self.lessor.expired(now, LEASE_SCAN_LIMIT) {
-            self.propose(Body::LeaseRevoke, &LeaseRevokeRequest { id: lease.0 }, proposals);
+            let request = LeaseRevokeRequest { id: lease.0 };
+            self.propose(Body::LeaseRevoke, &request.encode_to_vec(), proposals);
         }
         let checkpoints = self.lessor.due_checkpoints(now, LEASE_CHECKPOINT_BATCH);
         if !checkpoints.is_empty() {
-            self.propose(Body::LeaseCheckpoint, &LeaseCheckpointRequest { checkpoints }, proposals);
+            let request = LeaseCheckpointRequest { checkpoints };
+            self.propose(Body::LeaseCheckpoint, &request.encode_to_vec(), proposals);
         }
     }
 
-    fn propose(&self, body: Body, request: &impl Message, proposals: &mut Vec<Proposal>) -> u64 {
+    fn propose(&self, body: Body, request: &[u8], proposals: &mut Vec<Proposal>) -> u64 {
         let id = self.ids.next();
         let header = RequestHeader {
             id,
@@ -141,25 +139,42 @@ impl Duties {
         proposals.push(Proposal {
             id: ProposalId(id),
             kind: EntryKind::Normal,
-            data: wrap(&header, body, &request.encode_to_vec()),
+            data: wrap(&header, body, request),
         });
         id
     }
 }
 
+/// What a cluster is taken for while not all of its members can be asked.
+const OLDEST: Version = Version::new(3, 0, 0);
+
 /// What a leader has to propose about versions.
-#[derive(Debug, PartialEq, Eq)]
-enum Agreement {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agreement {
     Set(Version),
     /// Every member runs the version that the downgrade was for.
     DowngradeDone,
 }
 
-/// `lowest` is the lowest version of all members, patch 0.
-fn next_version(lowest: Version, cluster: Option<Version>, downgrade: &Downgrade) -> Option<Agreement> {
+impl Agreement {
+    /// The request to propose.
+    pub fn request(self) -> (Body, Vec<u8>) {
+        match self {
+            Agreement::Set(version) => {
+                let request = ClusterVersionSetRequest { ver: version.to_string() };
+                (Body::ClusterVersionSet, request.encode_to_vec())
+            }
+            Agreement::DowngradeDone => (Body::DowngradeInfoSet, DowngradeInfoSetRequest::default().encode_to_vec()),
+        }
+    }
+}
+
+/// What follows from the members' lowest version (patch 0; `None` while one of them can't be asked), the agreed one, and a downgrade.
+pub fn agreement(lowest: Option<Version>, cluster: Option<Version>, downgrade: &Downgrade) -> Option<Agreement> {
     let Some(cluster) = cluster else {
-        return Some(Agreement::Set(lowest));
+        return Some(Agreement::Set(lowest.unwrap_or(OLDEST)));
     };
+    let lowest = lowest?;
     if !downgrade.enabled {
         return (lowest > cluster).then_some(Agreement::Set(lowest));
     }
@@ -183,13 +198,20 @@ mod tests {
             enabled: true,
             target_version: v(minor).to_string(),
         };
-        assert_eq!(next_version(v(7), None, &none), Some(Agreement::Set(v(7))));
-        assert_eq!(next_version(v(7), Some(v(7)), &none), None);
-        assert_eq!(next_version(v(7), Some(v(5)), &none), Some(Agreement::Set(v(7))));
-        assert_eq!(next_version(v(6), Some(v(7)), &none), None);
-        assert_eq!(next_version(v(7), Some(v(7)), &to(6)), Some(Agreement::Set(v(6))));
-        assert_eq!(next_version(v(7), Some(v(6)), &to(6)), None, "waits for the binaries");
-        assert_eq!(next_version(v(6), Some(v(6)), &to(6)), Some(Agreement::DowngradeDone));
-        assert_eq!(next_version(v(7), Some(v(7)), &to(5)), None);
+        assert_eq!(agreement(Some(v(7)), None, &none), Some(Agreement::Set(v(7))));
+        assert_eq!(agreement(Some(v(7)), Some(v(7)), &none), None);
+        assert_eq!(agreement(Some(v(7)), Some(v(5)), &none), Some(Agreement::Set(v(7))));
+        assert_eq!(agreement(Some(v(6)), Some(v(7)), &none), None);
+        assert_eq!(agreement(Some(v(7)), Some(v(7)), &to(6)), Some(Agreement::Set(v(6))));
+        assert_eq!(agreement(Some(v(7)), Some(v(6)), &to(6)), None, "waits for the binaries");
+        assert_eq!(agreement(Some(v(6)), Some(v(6)), &to(6)), Some(Agreement::DowngradeDone));
+        assert_eq!(agreement(Some(v(7)), Some(v(7)), &to(5)), None);
+        assert_eq!(agreement(None, None, &none), Some(Agreement::Set(Version::new(3, 0, 0))));
+        assert_eq!(agreement(None, Some(v(0)), &none), None, "somebody did not answer");
+        assert_eq!(
+            agreement(Some(v(5)), Some(v(0)), &none),
+            Some(Agreement::Set(v(5))),
+            "3.5 among them"
+        );
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Stands at steps 3 and 12 of the life of a Put. Shared by all network threads; never applies and never writes a file.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::pb::etcdserverpb::{RequestHeader, ResponseHeader};
 use api::{ClusterId, Error, MemberId, Status};
@@ -17,7 +17,9 @@ use member::replicate::{EntryKind, Proposal, ProposalId, ReadContext};
 use tokio::sync::oneshot;
 use world::Clock;
 
+use crate::leadership::Leadership;
 use crate::metrics::Metrics;
+use crate::peers::Peers;
 use crate::threads::{Baton, CommitCommand, RaftCommand, RaftMachine};
 
 /// What the flags say about requests.
@@ -29,6 +31,10 @@ pub struct Limits {
     /// How long a proposal or a read index may take.
     pub request_timeout: Duration,
     pub watch_progress_interval: Duration,
+    /// Without a leader for so long, a member stands for election.
+    pub election: Duration,
+    /// `--strict-reconfig-check`.
+    pub strict_reconfig: bool,
 }
 
 type Waiter = oneshot::Sender<Result<Response, Status>>;
@@ -48,10 +54,17 @@ pub struct Node {
     pub clock: world::os::OsClock,
     pub limits: Limits,
     pub metrics: Arc<Metrics>,
+    /// Requests to other members.
+    pub peers: Peers,
+    pub(crate) leadership: Leadership,
     pub(crate) waiters: Waiters<Waiter>,
     pub(crate) reads: Waiters<oneshot::Sender<()>>,
     pub(crate) next_read: AtomicU64,
     pub(crate) raft: Arc<Baton<RaftMachine>>,
+    /// The traffic with other members; there as soon as the member runs.
+    pub(crate) transport: OnceLock<peer::Transport>,
+    /// Told when this member is no member any more.
+    pub(crate) removed: tokio::sync::Notify,
     pub(crate) committer: Sender<CommitCommand>,
 }
 
@@ -112,6 +125,12 @@ impl Node {
         if data.len() > self.limits.max_request_bytes {
             return Err(Error::RequestTooLarge.into());
         }
+        self.submit(id, EntryKind::Normal, data).await
+    }
+
+    /// Proposes an entry and waits for what its application is answered.
+    pub(crate) async fn submit(&self, id: u64, kind: EntryKind, data: Bytes) -> Result<Response, Status> {
+        let started = Instant::now();
         let (sender, receiver) = oneshot::channel();
         self.waiters.register(id, sender);
         let registered = Registered {
@@ -120,7 +139,7 @@ impl Node {
         };
         let proposal = Proposal {
             id: ProposalId(id),
-            kind: EntryKind::Normal,
+            kind,
             data,
         };
         self.raft.lay_down(RaftCommand::Propose(proposal));
@@ -134,9 +153,47 @@ impl Node {
             Ok(Err(_)) => Err(Error::Stopped.into()),
             Err(_) => {
                 self.metrics.server_proposals_failed_total.inc();
-                Err(Error::Timeout.into())
+                Err(self.why_late(started).into())
             }
         }
+    }
+
+    /// What may be behind the time-out of a proposal.
+    fn why_late(&self, started: Instant) -> Error {
+        let elected = self.leadership.elected();
+        let before = |at: Instant| at.checked_sub(2 * self.limits.election);
+        if elected.is_some_and(|at| started < at && before(at).is_none_or(|lost| started > lost)) {
+            return Error::TimeoutDueToLeaderFail;
+        }
+        let leader = MemberId(self.progress.leader());
+        let connected = if leader.0 == 0 {
+            // Nobody to be connected to; there is no better text for it either.
+            true
+        } else if leader == self.member_id {
+            let members = self.cluster.members();
+            let connected = members
+                .iter()
+                .filter(|member| self.is_connected_since(member.id(), started))
+                .count();
+            connected > members.len() / 2
+        } else {
+            self.is_connected_since(leader, started)
+        };
+        if connected {
+            Error::Timeout
+        } else {
+            Error::TimeoutDueToConnectionLost
+        }
+    }
+
+    /// Whether this member leads, as far as it knows.
+    pub fn leads(&self) -> bool {
+        self.progress.leader() == self.member_id.0
+    }
+
+    /// Since when that member is in touch; `None` when it is not.
+    pub fn active_since(&self, id: MemberId) -> Option<Instant> {
+        self.transport.get()?.active_since(id)
     }
 
     /// Whether a linearizable read may be answered at once from what is here.

@@ -1,15 +1,17 @@
 //! A member from start to stop: opens its data directory, starts its threads, serves, and ends in order.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use compat::url::Url;
-use member::bootstrap::{self, OpenError, Opened};
+use member::bootstrap::{self, ExistingCluster, OpenError, Opened};
 use member::propose::Waiters;
+use member::replicate::Replicator;
+use peer::Transport;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use world::os::{OsClock, OsDisk};
 use world::{Clock, DynDisk};
 
@@ -18,12 +20,16 @@ use crate::config::{self, Config};
 use crate::grpc::Services;
 use crate::host;
 use crate::http::{Access, Doors, Http, Options};
+use crate::leadership::{self, Leadership};
 use crate::log::{self, field};
 use crate::metrics::Metrics;
 use crate::node::{Limits, Node};
 use crate::pages::MemberPages;
+use crate::peers::{Dialler, NodeMember, PeerPages, Peers, join};
 use crate::serve::{Door, Listener, Workers};
 use crate::threads::{self, Machines, Queues, Settings, Threads};
+use crate::traffic::{self, MemberHost, PeerDoor};
+use crate::versions;
 
 /// Why a member did not start.
 #[derive(Debug, thiserror::Error)]
@@ -35,14 +41,18 @@ pub enum RunError {
     #[error("{0}")]
     Refused(#[from] Refusal),
     #[error("{0}")]
+    Join(#[from] join::JoinError),
+    #[error("{0}")]
+    Peers(String),
+    #[error("{0}")]
     System(#[from] io::Error),
 }
 
 /// How long connections may take to end after SIGTERM.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// After an accept that failed, most likely for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// How long a member goes on after its removal from the cluster.
+const REMOVED_GRACE: Duration = Duration::from_secs(1);
 
 /// Runs a member until it is told to stop.
 ///
@@ -55,7 +65,7 @@ pub fn run(prepared: &Prepared) -> Result<(), RunError> {
 
 async fn serve(prepared: &Prepared) -> Result<(), RunError> {
     let config = &prepared.config;
-    let tls = &prepared.client_tls;
+    let tls = &prepared.tls.clients;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let clock = OsClock::default();
@@ -66,29 +76,50 @@ async fn serve(prepared: &Prepared) -> Result<(), RunError> {
     };
 
     // Sockets first: a second member on the same addresses must not touch a data directory.
-    hold(listeners(&config.listen_peer_urls)?)?;
+    let peer_listeners = listeners(&config.listen_peer_urls)?;
     let client = listeners(&config.listen_client_urls)?;
     let http_only = listeners(&config.listen_client_http_urls)?;
     let metrics_only = listeners(&config.listen_metrics_urls)?;
 
     log::info("starting an etcd server", &config::describe(prepared));
-    let opened = open(&disk, prepared, &clock)?;
+    let (tls_of_peers, trust) = prepared.tls.dialling.clone();
+    let peers = Peers::new(Dialler::new(tls_of_peers, trust));
+    let existing = if prepared.member_initialized {
+        None
+    } else {
+        join::ask(config, &prepared.initial_cluster, &peers).await?
+    };
+    let opened = open(&disk, prepared, existing, &clock)?;
     startup::check_auth_token(config)?;
     host::raise_file_limit();
     let metrics = Metrics::new(config.metrics == "extensive");
-    let (node, threads) = start(opened, config, disk, clock, metrics.clone());
+    let traffic = traffic::runtime()?;
+    let (node, threads, transport) = start(opened, config, disk, clock, metrics.clone(), peers, &traffic)?;
+    let (stop, shutdown) = watch::channel(false);
+    let peer_door = PeerDoor {
+        transport: transport.clone(),
+        pages: Arc::new(PeerPages::new(Arc::new(NodeMember::new(node.clone())))),
+        tls: prepared.tls.peers.clone(),
+        check_holder: !config.peer_skip_client_san_verification,
+    };
+    for (url, listener) in peer_listeners {
+        traffic.spawn(traffic::listen(peer_door.clone(), url, listener, shutdown.clone()));
+    }
+    tokio::spawn(leadership::watch_for_loss(node.clone(), config.election()));
+    tokio::spawn(versions::monitor(node.clone()));
     let told_to_stop = tokio::select! {
         () = threads.ready() => false,
         _ = terminate.recv() => true,
         _ = interrupt.recv() => true,
+        () = node.removed.notified() => true,
     };
     if told_to_stop {
         threads.stop();
+        transport.stop();
         return Ok(());
     }
     log::info("ready to serve client requests", &[]);
 
-    let (stop, shutdown) = watch::channel(false);
     let workers = Workers::start(std::thread::available_parallelism().map_or(2, usize::from), shutdown)?;
     let services = Services::new(node.clone());
     let pages = Arc::new(MemberPages::new(node.clone()));
@@ -143,11 +174,20 @@ async fn serve(prepared: &Prepared) -> Result<(), RunError> {
     let name = tokio::select! {
         _ = terminate.recv() => "terminated",
         _ = interrupt.recv() => "interrupt",
+        () = node.removed.notified() => "removed",
     };
-    log::info("received signal; shutting down", &[field("signal", name)]);
+    if name == "removed" {
+        // The others may still want to hear that this member has applied its own removal.
+        tokio::time::sleep(REMOVED_GRACE).await;
+    } else {
+        log::info("received signal; shutting down", &[field("signal", name)]);
+        // While clients are still served, so that they hardly notice.
+        node.hand_leadership_over().await;
+    }
     let _ = stop.send(true);
     workers.drained(DRAIN_LIMIT).await;
     threads.stop();
+    transport.stop();
     log::info("closed etcd server", &[field("name", &config.name)]);
     Ok(())
 }
@@ -162,35 +202,6 @@ fn listeners(urls: &[Url]) -> Result<Vec<(Url, Listener)>, RunError> {
 fn listen_error(url: &Url, error: &io::Error) -> RunError {
     let network = if url.is_unix() { "unix" } else { "tcp" };
     RunError::Listen(compat::errno::listen(network, &url.address(), error))
-}
-
-/// Holds the peers' addresses, as etcd does, and sends away whoever comes: a cluster of one has no peers.
-fn hold(peers: Vec<(Url, Listener)>) -> io::Result<()> {
-    for (_, listener) in peers {
-        match listener {
-            Listener::Tcp(listener) => {
-                let listener = tokio::net::TcpListener::from_std(listener)?;
-                tokio::spawn(async move {
-                    loop {
-                        if listener.accept().await.is_err() {
-                            tokio::time::sleep(ACCEPT_PAUSE).await;
-                        }
-                    }
-                });
-            }
-            Listener::Unix(listener) => {
-                let listener = tokio::net::UnixListener::from_std(listener)?;
-                tokio::spawn(async move {
-                    loop {
-                        if listener.accept().await.is_err() {
-                            tokio::time::sleep(ACCEPT_PAUSE).await;
-                        }
-                    }
-                });
-            }
-        }
-    }
-    Ok(())
 }
 
 fn bind(url: &Url) -> io::Result<Listener> {
@@ -208,15 +219,16 @@ fn bind(url: &Url) -> io::Result<Listener> {
 }
 
 /// Opens the data directory; waits, as etcd does, while another process holds the database.
-fn open(disk: &DynDisk, prepared: &Prepared, clock: &OsClock) -> Result<Opened, OpenError> {
+fn open(disk: &DynDisk, prepared: &Prepared, existing: Option<ExistingCluster>, clock: &OsClock) -> Result<Opened, OpenError> {
     const POLL: Duration = Duration::from_millis(50);
     const NOTICE: Duration = Duration::from_secs(10);
     let unix_ms = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64);
     let mut noticed = false;
+    let config = member_config(prepared, existing);
     loop {
-        match bootstrap::open(disk, &member_config(prepared), clock.now(), unix_ms) {
+        match bootstrap::open(disk, &config, clock.now(), unix_ms) {
             Err(OpenError::DatabaseLocked(path)) => {
                 if !noticed && clock.now() > NOTICE {
                     noticed = true;
@@ -232,7 +244,7 @@ fn open(disk: &DynDisk, prepared: &Prepared, clock: &OsClock) -> Result<Opened, 
     }
 }
 
-fn member_config(prepared: &Prepared) -> bootstrap::Config {
+fn member_config(prepared: &Prepared, existing: Option<ExistingCluster>) -> bootstrap::Config {
     let config = &prepared.config;
     let members = prepared.initial_cluster.members().iter();
     let initial_cluster = members
@@ -248,6 +260,7 @@ fn member_config(prepared: &Prepared) -> bootstrap::Config {
         initial_cluster,
         initial_cluster_token: config.initial_cluster_token.clone(),
         join_existing: config.initial_cluster_state == "existing",
+        existing,
         force_new_cluster: config.force_new_cluster,
         tick: config.heartbeat(),
         election_ticks: config.election_ticks() as u32,
@@ -268,7 +281,17 @@ fn member_config(prepared: &Prepared) -> bootstrap::Config {
     }
 }
 
-fn start(opened: Opened, config: &Config, disk: DynDisk, clock: OsClock, metrics: Arc<Metrics>) -> (Arc<Node>, Threads) {
+/// Makes the node and its threads. The transport talks with all members that are known before the log is gone through.
+fn start(
+    opened: Opened,
+    config: &Config,
+    disk: DynDisk,
+    clock: OsClock,
+    metrics: Arc<Metrics>,
+    peers: Peers,
+    traffic: &tokio::runtime::Handle,
+) -> Result<(Arc<Node>, Threads, Transport), RunError> {
+    let replicator = Replicator::new(opened.start, opened.progress.clone()).map_err(OpenError::from)?;
     for note in &opened.notes {
         log::info("opened the data directory", &[field("note", format!("{note:?}"))]);
     }
@@ -299,8 +322,14 @@ fn start(opened: Opened, config: &Config, disk: DynDisk, clock: OsClock, metrics
             max_txn_ops: config.max_txn_ops as usize,
             request_timeout: config.request_timeout(),
             watch_progress_interval: config.watch_progress_interval(),
+            election: config.election(),
+            strict_reconfig: config.strict_reconfig_check,
         },
         metrics,
+        peers,
+        leadership: Leadership::default(),
+        transport: OnceLock::new(),
+        removed: Notify::new(),
         waiters: Waiters::new(),
         reads: Waiters::new(),
         next_read: AtomicU64::new(1),
@@ -308,7 +337,7 @@ fn start(opened: Opened, config: &Config, disk: DynDisk, clock: OsClock, metrics
         committer: queues.committer(),
     });
     let machines = Machines {
-        replicator: opened.replicator,
+        replicator,
         applier: opened.applier,
         duties: opened.duties,
         wal: opened.wal,
@@ -327,8 +356,22 @@ fn start(opened: Opened, config: &Config, disk: DynDisk, clock: OsClock, metrics
         warning_apply: config.warning_apply_duration.to_std(),
     };
     crate::gauges::register(&node.metrics, &node);
+    let host = MemberHost {
+        node: node.clone(),
+        disk: settings.disk.clone(),
+        snap_dir: settings.snap_dir.clone(),
+    };
+    let dialler = node.peers.dialler().clone();
+    let transport =
+        traffic::transport(&node, host, config, dialler, traffic.clone()).map_err(|error| RunError::Peers(error.to_string()))?;
+    let known = opened.initial_peers.into_iter().chain(node.cluster.members());
+    for member in known.filter(|member| member.id() != node.member_id) {
+        let added = transport.add_peer(member.id(), &member.peer_urls);
+        added.map_err(|error| RunError::Peers(error.to_string()))?;
+    }
+    let _ = node.transport.set(transport.clone());
     let threads = threads::start(node.clone(), machines, queues, settings);
-    (node, threads)
+    Ok((node, threads, transport))
 }
 
 fn http_options(config: &Config) -> Options {

@@ -16,7 +16,7 @@ use crate::error::At;
 use crate::names::parse_hex16;
 
 /// Permission bits before the umask, as etcd gives them.
-const MODE: u32 = 0o666;
+pub(crate) const MODE: u32 = 0o666;
 
 /// The name of a snapshot file: term first, then index (the log has it the other way round).
 pub fn file_name(term: u64, index: u64) -> String {

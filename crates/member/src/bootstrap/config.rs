@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ExistingCluster;
+
 /// What a member is told at its start. Durations and counts as in the flags of the same names.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -15,11 +17,15 @@ pub struct Config {
     pub peer_urls: Vec<String>,
     /// Advertised client URLs.
     pub client_urls: Vec<String>,
-    /// `--initial-cluster`: name and one peer URL each, in the order given.
+    /// `--initial-cluster`: name and one peer URL each, in the order given. The own ones have been compared with the advertised ones
+    /// (for which names are resolved).
     pub initial_cluster: Vec<(String, String)>,
     pub initial_cluster_token: String,
     /// `--initial-cluster-state existing`.
     pub join_existing: bool,
+    /// What running members of `--initial-cluster` said on `/members`, if any of them answered. Only looked at while there is no log
+    /// ([`super::has_log`]): one who joins has its id from it, one who begins a cluster must not be in it.
+    pub existing: Option<ExistingCluster>,
     /// `--force-new-cluster`.
     pub force_new_cluster: bool,
     /// `--heartbeat-interval`.
@@ -77,6 +83,7 @@ impl Config {
             initial_cluster: vec![(name.into(), peer_url.into())],
             initial_cluster_token: "etcd-cluster".into(),
             join_existing: false,
+            existing: None,
             force_new_cluster: false,
             tick: Duration::from_millis(100),
             election_ticks: 10,

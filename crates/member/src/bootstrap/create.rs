@@ -1,18 +1,20 @@
-//! A new member: its ids, its log, and the entry that makes it a member of its own cluster.
+//! A new member: its ids, its log, and the entries that make the first members the members.
 
-use api::MemberId;
 use api::pb::etcdserverpb::Metadata;
 use api::pb::raftpb;
+use api::{ClusterId, MemberId};
 use prost::Message;
 use wal::{LogBatch, Opened, Wal};
 use world::DynDisk;
 
 use super::database::Database;
+use super::initial::{check_not_bootstrapped, first_members, own_place};
 use super::{Config, OpenError, refuse};
 use crate::cluster::{Member, MemberChange, id};
 
-/// Makes the log of a new member. What it begins with is added by [`finish`], which a power cut in between leads to as well.
-pub(super) fn log(disk: &DynDisk, config: &Config, database: &Database) -> Result<(), OpenError> {
+/// Makes the log of a new member, and gives the members that it knows before the log tells of any. What the log of a first member begins
+/// with is added by [`finish`], which a power cut in between leads to as well; that of one who joins stays empty until the leader fills it.
+pub(super) fn log(disk: &DynDisk, config: &Config, database: &Database) -> Result<Vec<Member>, OpenError> {
     let held = database.backend.consistent_index().0;
     if held > 0 {
         return refuse(format!(
@@ -23,38 +25,70 @@ pub(super) fn log(disk: &DynDisk, config: &Config, database: &Database) -> Resul
             config.wal_dir().display(),
         ));
     }
-    let members = first_members(config)?;
-    let ids: Vec<MemberId> = members.iter().map(Member::id).collect();
-    let own = members
-        .iter()
-        .find(|member| member.name == config.name)
-        .map_or(0, |member| member.id);
+    let (own, cluster, members) = if config.join_existing { join(config)? } else { begin(config)? };
     let metadata = Metadata {
-        node_id: Some(own),
-        cluster_id: Some(id::cluster_id(&ids).0),
+        node_id: Some(own.0),
+        cluster_id: Some(cluster.0),
     };
     Wal::create_with(disk, &config.wal_dir(), &metadata.encode_to_vec(), config.wal_options)?.close()?;
-    Ok(())
+    Ok(members)
 }
 
-/// Begins a log that is empty: one committed entry for each first member, ascending, at term 1.
-pub(super) fn finish(config: &Config, log: &mut Opened, member: MemberId, database: &Database) -> Result<(), OpenError> {
+/// Own id, cluster id and members of a cluster that begins now.
+fn begin(config: &Config) -> Result<(MemberId, ClusterId, Vec<Member>), OpenError> {
+    let members = first_members(config)?;
+    let own = own_id(config, &members);
+    if let Some(existing) = &config.existing {
+        check_not_bootstrapped(existing, own)?;
+    }
+    Ok((own, cluster_id(&members), members))
+}
+
+/// The same of a cluster that runs already.
+fn join(config: &Config) -> Result<(MemberId, ClusterId, Vec<Member>), OpenError> {
+    let Some(existing) = &config.existing else {
+        return refuse("cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs");
+    };
+    let own = own_place(config, existing)?;
+    Ok((own.id(), existing.cluster_id, existing.members.clone()))
+}
+
+fn own_id(config: &Config, members: &[Member]) -> MemberId {
+    let own = members.iter().find(|member| member.name == config.name);
+    own.map_or(MemberId(0), Member::id)
+}
+
+fn cluster_id(members: &[Member]) -> ClusterId {
+    let ids: Vec<MemberId> = members.iter().map(Member::id).collect();
+    id::cluster_id(&ids)
+}
+
+/// Begins a first member's log that is empty: one committed entry for each first member, ascending, at term 1. All first members write
+/// the same bytes, so that their logs agree before the first election.
+pub(super) fn finish(
+    config: &Config,
+    log: &mut Opened,
+    member: MemberId,
+    cluster: ClusterId,
+    database: &Database,
+) -> Result<(), OpenError> {
     let is_new = log.entries.is_empty() && log.hard_state.term.unwrap_or(0) == 0 && log.start_found;
-    if !is_new || database.backend.consistent_index().0 > 0 {
+    if !is_new || database.backend.consistent_index().0 > 0 || config.join_existing {
         return Ok(());
     }
     let members = first_members(config)?;
-    if !members.iter().any(|m| m.id() == member) {
+    if own_id(config, &members) != member || cluster_id(&members) != cluster {
         return refuse(format!(
-            "the log in {} is empty and was begun for member {member}, which --name, --initial-cluster and --initial-cluster-token do \
-             not give: remove the data directory, or start with the flags it was begun with",
+            "the log in {} is empty and was begun for member {member} of cluster {cluster}, which --name, --initial-cluster, \
+             --initial-cluster-token and --initial-cluster-state do not give: remove the data directory, or start with the flags it was \
+             begun with",
             config.wal_dir().display(),
         ));
     }
     let entries: Vec<raftpb::Entry> = members
         .into_iter()
         .zip(1..)
-        .map(|(member, index)| first_entry(member, index))
+        .map(|(member, index)| conf_entry(&MemberChange::Add(member), index, 1))
         .collect();
     let hard_state = raftpb::HardState {
         term: Some(1),
@@ -71,75 +105,12 @@ pub(super) fn finish(config: &Config, log: &mut Opened, member: MemberId, databa
     Ok(())
 }
 
-fn first_entry(member: Member, index: u64) -> raftpb::Entry {
+/// A membership change that nobody proposed.
+pub(super) fn conf_entry(change: &MemberChange, index: u64, term: u64) -> raftpb::Entry {
     raftpb::Entry {
         r#type: Some(raftpb::EntryType::EntryConfChange as i32),
-        term: Some(1),
+        term: Some(term),
         index: Some(index),
-        data: Some(MemberChange::Add(member).to_entry(0)),
+        data: Some(change.to_entry(0)),
     }
-}
-
-/// The members of `--initial-cluster`, by id. Several come with consensus.
-fn first_members(config: &Config) -> Result<Vec<Member>, OpenError> {
-    if config.join_existing {
-        return refuse(
-            "--initial-cluster-state existing: joining other members comes with consensus, this version serves a cluster of one",
-        );
-    }
-    let text = || {
-        let parts: Vec<String> = config.initial_cluster.iter().map(|(name, url)| format!("{name}={url}")).collect();
-        parts.join(",")
-    };
-    let mut members: Vec<Member> = Vec::new();
-    for (name, url) in &config.initial_cluster {
-        if members.iter().any(|member| member.peer_urls.contains(url)) {
-            return refuse(format!("initial cluster {} has duplicate url", text()));
-        }
-        match members.iter_mut().find(|member| member.name == *name) {
-            Some(member) => member.peer_urls.push(url.clone()),
-            None => members.push(Member {
-                name: name.clone(),
-                peer_urls: vec![url.clone()],
-                ..Member::default()
-            }),
-        }
-    }
-    let Some(own) = members.iter().find(|member| member.name == config.name) else {
-        return refuse(format!(
-            "couldn't find local name {:?} in the initial cluster configuration",
-            config.name
-        ));
-    };
-    let sorted = |urls: &[String]| {
-        let mut urls = urls.to_vec();
-        urls.sort();
-        urls
-    };
-    if sorted(&own.peer_urls) != sorted(&config.peer_urls) {
-        return refuse(format!(
-            "--initial-cluster={} and --initial-advertise-peer-urls={} differ about {:?}",
-            text(),
-            config.peer_urls.join(","),
-            config.name
-        ));
-    }
-    if members.len() > 1 {
-        return refuse(format!(
-            "--initial-cluster names {} members: several members come with consensus, this version serves a cluster of one",
-            members.len()
-        ));
-    }
-    for member in &mut members {
-        member.peer_urls.sort();
-        member.id = id::member_id(&member.peer_urls, &config.initial_cluster_token, None).0;
-        if member.id == 0 {
-            return refuse(format!(
-                "the peer URLs of {:?} give the member id 0: use others, or another token",
-                member.name
-            ));
-        }
-    }
-    members.sort_by_key(|member| member.id);
-    Ok(members)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use api::pb::walpb;
 use backend::{Backend, Batch, Bucket, Committer, Options, schema};
 use mvcc::{LeaseSink, Store, StoreOptions, Writer};
-use wal::{SnapError, snap, v2store};
+use wal::snap;
 use world::{DynDisk, OpenMode};
 
 use super::{Config, Note, OpenError, refuse};
@@ -164,28 +164,10 @@ impl Database {
         Ok(())
     }
 
-    /// 3.5 kept the membership in the v2 store first: a member that votes there may still be a learner in the database. 3.6 mends it
-    /// at its start, and so do we.
-    pub fn promote_v2_voters(&mut self, disk: &DynDisk, config: &Config, snapshot: &walpb::Snapshot) -> Result<(), OpenError> {
-        let of_3_5 = self.state.storage_version.is_none() && snapshot.index.unwrap_or(0) > 0;
-        if !of_3_5 || !self.state.members.values().any(|member| member.is_learner) {
-            return Ok(());
-        }
-        let valid = wal::valid_snapshots(disk, &config.wal_dir())?;
-        let loaded = match snap::load_newest(disk, &config.snap_dir(), &valid) {
-            Ok(loaded) => loaded,
-            Err(SnapError::NoSnapshot { .. }) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        let json = loaded.snapshot.data.unwrap_or_default();
-        let v2 = v2store::decode(&json).map_err(|error| OpenError::Refused(format!("{}: {error}", loaded.path.display())))?;
-        for voter in v2.members.iter().filter(|member| !member.is_learner) {
-            if let Some(member) = self.state.members.get_mut(&voter.id).filter(|member| member.is_learner) {
-                member.is_learner = false;
-                cluster_store::put_member(&mut self.pending, member);
-            }
-        }
-        Ok(())
+    /// Corrects a member in memory and, with the next commit, in the file.
+    pub fn put_member(&mut self, member: cluster::Member) {
+        cluster_store::put_member(&mut self.pending, &member);
+        self.state.members.insert(member.id, member);
     }
 
     /// Reads the leases, then the keys, and attaches these to those.

@@ -6,7 +6,10 @@
 mod config;
 mod create;
 mod database;
+mod force;
+mod initial;
 mod replay;
+mod v2;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,16 +24,17 @@ use world::DynDisk;
 
 use crate::alarms::Alarms;
 use crate::apply::{Applier, Compaction, Parts};
-use crate::cluster::{Cluster, LoadError};
+use crate::cluster::{Cluster, LoadError, Member};
 use crate::duties::{Duties, DutiesConfig};
 use crate::lessor::{LeaseWriter, Lessor, LessorConfig};
 use crate::propose::RequestIds;
 use crate::quota::Quota;
-use crate::replicate::{Replicator, Start};
+use crate::replicate::Start;
 use crate::stats::Progress;
 use database::Database;
 
 pub use config::{Config, RaftLog};
+pub use initial::ExistingCluster;
 
 /// Folders of a member: only its own user may look inside.
 const DIR_MODE: u32 = 0o700;
@@ -39,7 +43,13 @@ const DIR_MODE: u32 = 0o700;
 pub struct Opened {
     pub member_id: MemberId,
     pub cluster_id: ClusterId,
-    pub replicator: Replicator,
+    /// What the replicator is made of.
+    pub start: Start,
+    /// Members whom the transport has to know before the log names any: those of the cluster that this new member begins or joins.
+    /// Empty at every later start.
+    pub initial_peers: Vec<Member>,
+    /// How many members the committed log gives; 0 for one who joins. One alone need not wait for others before it campaigns.
+    pub members_at_commit: usize,
     pub applier: Applier,
     pub duties: Duties,
     pub wal: Wal,
@@ -71,6 +81,10 @@ pub enum Note {
     Swept(PathBuf),
     /// A log without a database: everything is applied again from the log.
     DatabaseMissing,
+    /// A voter according to the v2 store of 3.5 that was a learner in the database: corrected.
+    PromotedVoter(MemberId),
+    /// `--force-new-cluster`: so many uncommitted entries were dropped, and so many membership changes written.
+    ForcedNewCluster { dropped: usize, changed: usize },
     /// So many keys name a lease that is not there. Go only logs them, too.
     KeysWithoutLease(usize),
 }
@@ -119,8 +133,9 @@ pub fn open(disk: &DynDisk, config: &Config, now: Duration, unix_ms: u64) -> Res
         walpb::Snapshot::default()
     };
     let mut database = database::open(disk, config, had_log, &snapshot, &mut notes)?;
+    let mut initial_peers = Vec::new();
     if !had_log {
-        create::log(disk, config, &database)?;
+        initial_peers = create::log(disk, config, &database)?;
         notes.push(Note::Created);
     }
     let mut log = Wal::open_with(disk, &config.wal_dir(), &snapshot, config.wal_options)?;
@@ -128,16 +143,20 @@ pub fn open(disk: &DynDisk, config: &Config, now: Duration, unix_ms: u64) -> Res
     let metadata = Metadata::decode(log.metadata.clone()).map_err(|e| OpenError::Refused(format!("the log's metadata: {e}")))?;
     let member_id = MemberId(metadata.node_id.unwrap_or(0));
     let cluster_id = ClusterId(metadata.cluster_id.unwrap_or(0));
-    create::finish(config, &mut log, member_id, &database)?;
-    database.promote_v2_voters(disk, config, &snapshot)?;
-    replay::check(config, &log, &snapshot, &database, member_id)?;
-
+    create::finish(config, &mut log, member_id, cluster_id, &database)?;
+    replay::check_complete(config, &log, &snapshot, &database)?;
+    v2::reconcile(disk, config, &log.entries, &snapshot, &mut database, &mut notes)?;
+    if config.force_new_cluster && had_log {
+        force::new_cluster(config, &mut log, &database, member_id, &mut notes)?;
+    }
+    let members_at_commit = replay::check(config, &log, &database, member_id)?.members.len();
     let ids = Arc::new(RequestIds::new(member_id, unix_ms));
     let start = Start {
         member: member_id,
         hard_state: log.hard_state,
         entries: log.entries,
         snapshot: (RaftIndex(snapshot.index.unwrap_or(0)), Term(snapshot.term.unwrap_or(0))),
+        // As of the consistent index: changes up to it are not made again, those behind it are (`data-dir.md` 4.1).
         conf_state: database.state.conf_state(),
         tick: config.tick,
         election_ticks: config.election_ticks,
@@ -149,7 +168,21 @@ pub fn open(disk: &DynDisk, config: &Config, now: Duration, unix_ms: u64) -> Res
         logger: config.raft_log.0.clone(),
     };
     let cluster = Cluster::new(cluster_id, member_id, database.state.clone());
-    assemble(config, now, database, log.wal, start, cluster, ids, notes)
+    let known = Known {
+        start,
+        cluster,
+        initial_peers,
+        members_at_commit,
+    };
+    assemble(config, now, database, log.wal, known, ids, notes)
+}
+
+/// What the log and the database tell of the cluster.
+struct Known {
+    start: Start,
+    cluster: Cluster,
+    initial_peers: Vec<Member>,
+    members_at_commit: usize,
 }
 
 /// Builds the machines on what was found.
@@ -158,14 +191,12 @@ fn assemble(
     now: Duration,
     mut database: Database,
     wal: Wal,
-    start: Start,
-    cluster: Cluster,
+    known: Known,
     ids: Arc<RequestIds>,
     mut notes: Vec<Note>,
 ) -> Result<Opened, OpenError> {
+    let cluster = known.cluster;
     let progress = Arc::new(Progress::default());
-    let snapshot = start.snapshot;
-    let replicator = Replicator::new(start, progress.clone())?;
     let lessor = Lessor::new(LessorConfig {
         min_ttl_seconds: LessorConfig::min_ttl(config.election_ticks, config.tick),
         checkpoints: config.lease_checkpoint,
@@ -189,7 +220,7 @@ fn assemble(
         ids: ids.clone(),
         progress: progress.clone(),
         consistent_index: database.backend.consistent_index(),
-        snapshot,
+        snapshot: known.start.snapshot,
         snapshot_count: config.snapshot_count,
         max_learners: config.max_learners,
         lease_checkpoint_persist: config.lease_checkpoint_persist,
@@ -206,7 +237,9 @@ fn assemble(
     Ok(Opened {
         member_id: cluster.local_id(),
         cluster_id: cluster.cluster_id(),
-        replicator,
+        start: known.start,
+        initial_peers: known.initial_peers,
+        members_at_commit: known.members_at_commit,
         applier,
         duties: Duties::new(duties, cluster.clone(), lessor.clone(), ids.clone(), progress.clone()),
         wal,
@@ -222,6 +255,15 @@ fn assemble(
         unfinished_compaction,
         notes,
     })
+}
+
+/// Whether this member has been started before: then `--initial-*` mean nothing any more, and nobody needs to be asked about a running
+/// cluster.
+///
+/// # Errors
+/// What the disk says.
+pub fn has_log(disk: &DynDisk, config: &Config) -> Result<bool, OpenError> {
+    Ok(wal::exists(disk, &config.wal_dir())?)
 }
 
 fn prepare_folders(disk: &DynDisk, config: &Config, notes: &mut Vec<Note>) -> Result<(), OpenError> {
@@ -260,7 +302,8 @@ fn make_folder(disk: &DynDisk, path: &Path) -> Result<(), OpenError> {
     disk.sync_dir(parent).map_err(at)
 }
 
-/// The last disk snapshot that the log records and its hard state commits; index 0 if there is none.
+/// The newest disk snapshot that the log records and its hard state commits; index 0 if there is none.
 fn newest_snapshot(disk: &DynDisk, config: &Config) -> Result<walpb::Snapshot, OpenError> {
-    Ok(wal::valid_snapshots(disk, &config.wal_dir())?.pop().unwrap_or_default())
+    let valid = wal::valid_snapshots(disk, &config.wal_dir())?;
+    Ok(valid.into_iter().max_by_key(|record| record.index.unwrap_or(0)).unwrap_or_default())
 }

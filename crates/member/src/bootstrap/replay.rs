@@ -8,17 +8,11 @@ use wal::Opened;
 
 use super::database::Database;
 use super::{Config, OpenError, refuse};
-use crate::cluster::MemberChange;
+use crate::cluster::{MemberChange, State};
 use crate::request::{self, Request};
 
-/// Refuses a log that has lost what the database holds, and one whose entries this version cannot apply.
-pub(super) fn check(
-    config: &Config,
-    log: &Opened,
-    snapshot: &walpb::Snapshot,
-    database: &Database,
-    member: MemberId,
-) -> Result<(), OpenError> {
+/// Refuses a log that has lost what the database holds.
+pub(super) fn check_complete(config: &Config, log: &Opened, snapshot: &walpb::Snapshot, database: &Database) -> Result<(), OpenError> {
     let start = snapshot.index.unwrap_or(0);
     let last = log.entries.last().map_or(start, |entry| entry.index.unwrap_or(0));
     let held = database.backend.consistent_index().0;
@@ -34,33 +28,57 @@ pub(super) fn check(
             config.db_path().display(),
         ));
     }
-    let mut members = database.state.clone();
-    for entry in &log.entries {
+    Ok(())
+}
+
+/// Refuses a log whose entries this version cannot apply, and one by whose committed entries this member is removed. Gives the membership
+/// as those entries make it.
+pub(super) fn check(config: &Config, log: &Opened, database: &Database, member: MemberId) -> Result<State, OpenError> {
+    let held = database.backend.consistent_index().0;
+    for entry in log.entries.iter().filter(|entry| entry.index.unwrap_or(0) > held) {
+        let data = entry.data.clone().unwrap_or_default();
+        if entry.r#type.unwrap_or(0) == EntryType::EntryNormal as i32 && !data.is_empty() {
+            check_request(entry.index.unwrap_or(0), data)?;
+        }
+    }
+    let commit = log.hard_state.commit.unwrap_or(0);
+    let committed = log.entries.partition_point(|entry| entry.index.unwrap_or(0) <= commit);
+    let members = membership(config, &log.entries[..committed], held, database)?;
+    check_not_removed(&members, member)?;
+    Ok(members)
+}
+
+pub(super) fn check_not_removed(members: &State, member: MemberId) -> Result<(), OpenError> {
+    if members.removed.contains(&member.0) {
+        return refuse(format!(
+            "member {member} has been permanently removed from the cluster: an id is never used again. To take part again it has to be \
+             added anew (etcdctl member add) and started with an empty data directory"
+        ));
+    }
+    Ok(())
+}
+
+/// The membership of the database, carried on by the entries behind `held`.
+pub(super) fn membership(config: &Config, entries: &[raftpb::Entry], held: u64, database: &Database) -> Result<State, OpenError> {
+    let mut state = database.state.clone();
+    carry_on(&mut state, entries, held, config.max_learners)?;
+    Ok(state)
+}
+
+/// Makes the membership changes of the entries behind `held` that the membership allows, as applying them does.
+pub(super) fn carry_on(state: &mut State, entries: &[raftpb::Entry], held: u64, max_learners: usize) -> Result<(), OpenError> {
+    let conf_change = EntryType::EntryConfChange as i32;
+    for entry in entries.iter().filter(|entry| entry.r#type == Some(conf_change)) {
         let index = entry.index.unwrap_or(0);
         if index <= held {
             continue;
         }
         let data = entry.data.clone().unwrap_or_default();
-        match entry.r#type.unwrap_or(0) {
-            kind if kind == EntryType::EntryConfChange as i32 => {
-                let change = raftpb::ConfChange::decode(data).map_err(|e| OpenError::Refused(format!("entry {index}: {e}")))?;
-                let change = MemberChange::read(&change).map_err(|text| OpenError::Refused(format!("entry {index}: {text}")))?;
-                if change.check(&members, config.max_learners).is_ok() {
-                    change.carry_out(&mut members);
-                }
-            }
-            _ if data.is_empty() => {}
-            _ => check_request(index, data)?,
+        let change = raftpb::ConfChange::decode(data).map_err(|e| OpenError::Refused(format!("entry {index}: {e}")))?;
+        let change = MemberChange::read(&change).map_err(|text| OpenError::Refused(format!("entry {index}: {text}")))?;
+        if change.check(state, max_learners).is_ok() {
+            change.carry_out(state);
         }
-    }
-    if members.members.len() > 1 {
-        return refuse(format!(
-            "the membership has {} members: several members come with consensus, this version serves a cluster of one",
-            members.members.len()
-        ));
-    }
-    if members.removed.contains(&member.0) {
-        return refuse(format!("member {member} has been permanently removed from the cluster"));
     }
     Ok(())
 }

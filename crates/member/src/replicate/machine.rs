@@ -36,6 +36,8 @@ pub struct Replicator {
     /// The last entry given to the applier.
     handed_over: u64,
     applied: u64,
+    /// The newest snapshot received from a leader.
+    restored: u64,
     leaving: bool,
     /// A peer was heard of, or the wait for an election was cut short otherwise.
     hurried: bool,
@@ -116,6 +118,7 @@ impl Replicator {
             commit: hard_state.commit.unwrap_or(0),
             handed_over: snapshot_index.0,
             applied: snapshot_index.0,
+            restored: snapshot_index.0,
             leaving: false,
             hurried: false,
             snapshots_sent: 0,
@@ -295,7 +298,9 @@ impl Replicator {
 
     fn applied(&mut self, index: RaftIndex, conf_changes: &[raftpb::ConfChangeV2]) {
         assert!(index.0 <= self.commit, "applied {} of {} committed entries", index.0, self.commit);
-        for change in conf_changes {
+        // A snapshot that raft has taken over meanwhile has the membership of a later entry.
+        let changes = if index.0 > self.restored { conf_changes } else { &[] };
+        for change in changes {
             // The applier checks each change against the same membership. One that raft can't follow leaves raft as it was: that is how
             // a change with id 0, which stands for a refused one, has no effect.
             let _ = self.node.apply_conf_change(change);
@@ -420,6 +425,7 @@ impl Replicator {
     fn append(&mut self, request: Message, effects: &mut Effects) {
         let storage = self.node.storage_mut();
         if let Some(snapshot) = &request.snapshot {
+            self.restored = snapshot.metadata.as_ref().and_then(|m| m.index).unwrap_or(0);
             // An older one than what is there changes nothing.
             let _ = storage.apply_snapshot(snapshot.clone());
         }

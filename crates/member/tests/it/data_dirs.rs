@@ -37,7 +37,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("wal-zero-tail", "acknowledged entries are lost"),
 ];
 
-fn disk() -> DynDisk {
+pub fn disk() -> DynDisk {
     Arc::new(OsDisk::without_sync())
 }
 
@@ -59,8 +59,17 @@ fn fixture(name: &str, kind: &str) -> PathBuf {
     }
 }
 
+/// Whether a recorded directory is at hand; says so where it is not.
+pub fn is_at_hand(name: &str) -> bool {
+    let there = fixture(name, "tar.gz").exists();
+    if !there {
+        eprintln!("{name} is not tested: it lies in the shared folder, which is absent. Set QUORATE_SHARED.");
+    }
+    there
+}
+
 /// Unpacks a directory. The zeros at the end of a log stay holes.
-fn unpack(name: &str, to: &Path) -> PathBuf {
+pub fn unpack(name: &str, to: &Path) -> PathBuf {
     let packed = File::open(fixture(name, "tar.gz")).expect("a fixture");
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(packed));
     for entry in archive.entries().expect("a tar") {
@@ -90,7 +99,7 @@ fn unpack(name: &str, to: &Path) -> PathBuf {
     to.join(name)
 }
 
-fn expectation(name: &str) -> Value {
+pub fn expectation(name: &str) -> Value {
     let text = fs::read(fixture(name, "expect.json")).expect("an expectation");
     serde_json::from_slice(&text).expect("JSON")
 }

@@ -8,7 +8,7 @@ use api::{Status, Term};
 use member::apply::{Answer, ApplyOutcome, Compaction, Response};
 use member::bootstrap::{self, Config, OpenError, Opened};
 use member::propose::{Body, wrap};
-use member::replicate::{Effect, Effects, EntryKind, Input, Proposal, ProposalId};
+use member::replicate::{Effect, Effects, EntryKind, Input, Proposal, ProposalId, Replicator};
 use prost::Message;
 use world::DynDisk;
 
@@ -24,6 +24,7 @@ pub struct Node {
     disk: DynDisk,
     config: Config,
     pub parts: Opened,
+    replicator: Replicator,
     pub now: Duration,
     effects: Effects,
     outcome: ApplyOutcome,
@@ -38,11 +39,13 @@ impl Node {
     /// Opens the member's directory. Nothing is applied yet.
     pub fn open(disk: &DynDisk, config: &Config, unix_ms: u64) -> Result<Node, OpenError> {
         let mut parts = bootstrap::open(disk, config, Duration::ZERO, unix_ms)?;
+        let replicator = Replicator::new(parts.start.clone(), parts.progress.clone())?;
         let compactions = parts.unfinished_compaction.take().into_iter().collect();
         Ok(Node {
             disk: disk.clone(),
             config: config.clone(),
             parts,
+            replicator,
             now: Duration::ZERO,
             effects: Effects::new(),
             outcome: ApplyOutcome::default(),
@@ -101,7 +104,7 @@ impl Node {
     pub fn step(&mut self, input: Input) -> Result<(), Stopped> {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
-            self.parts.replicator.step(input, &mut self.effects);
+            self.replicator.step(input, &mut self.effects);
             let effects: Vec<Effect> = self.effects.drain().collect();
             for effect in effects {
                 self.carry_out(effect, &mut inputs)?;

@@ -10,7 +10,7 @@ use std::net::ToSocketAddrs;
 use std::time::{Duration, Instant};
 
 /// How long a peer host name may take to be known to the resolver: in a new cluster the names come up while the members start.
-const RESOLVE_DEADLINE: Duration = Duration::from_secs(30);
+pub const RESOLVE_DEADLINE: Duration = Duration::from_secs(30);
 const RESOLVE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Members by name, each with its peer URLs in the order of their text.
@@ -51,6 +51,28 @@ impl InitialCluster {
     /// The members by name.
     pub fn members(&self) -> &BTreeMap<String, Vec<Url>> {
         &self.members
+    }
+
+    /// The URLs of the member that these belong to, written as they stand here: equal as texts, or once names are resolved.
+    pub fn same_urls(&self, urls: &[String], deadline: Instant) -> Option<Vec<String>> {
+        let texts = |urls: &[Url]| urls.iter().map(Url::to_string).collect::<Vec<_>>();
+        let mut wanted = urls.to_vec();
+        wanted.sort();
+        if self.members.values().any(|own| texts(own) == wanted) {
+            return Some(wanted);
+        }
+        let parsed: Vec<Url> = wanted.iter().filter_map(|text| url::parse(text).ok()).collect();
+        let all_resolved = |urls: &[Url]| -> Option<Vec<String>> {
+            let mut texts = urls.iter().map(|url| resolved(url, deadline).ok()).collect::<Option<Vec<_>>>()?;
+            texts.sort();
+            Some(texts)
+        };
+        let wanted = all_resolved(&parsed)?;
+        let own = self
+            .members
+            .values()
+            .find(|own| own.len() == parsed.len() && all_resolved(own).as_ref() == Some(&wanted))?;
+        Some(texts(own))
     }
 
     /// Checks that a new cluster of these members can begin, with this one as `config` describes it.
@@ -191,6 +213,19 @@ mod tests {
         );
         let cluster = InitialCluster::parse("b=http://b:1,a=http://a:2,a=http://a:1").unwrap();
         assert_eq!(cluster.to_string(), "a=http://a:1,a=http://a:2,b=http://b:1");
+    }
+
+    #[test]
+    fn finds_members_by_their_urls() {
+        let cluster = InitialCluster::parse("a=http://127.0.0.1:2,a=http://127.0.0.1:1,b=http://127.0.0.2:1").unwrap();
+        let find = |urls: &[&str]| {
+            let urls: Vec<String> = urls.iter().map(|url| (*url).to_owned()).collect();
+            cluster.same_urls(&urls, Instant::now())
+        };
+        let both = Some(vec!["http://127.0.0.1:1".to_owned(), "http://127.0.0.1:2".to_owned()]);
+        assert_eq!(find(&["http://127.0.0.1:2", "http://127.0.0.1:1"]), both);
+        assert_eq!(find(&["http://127.0.0.1:1"]), None);
+        assert_eq!(find(&["http://127.0.0.3:1"]), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod describe;
 pub mod feature_gates;
 pub mod flags;
 pub mod help;
+mod listeners;
 mod load;
 mod settings;
 pub mod startup;
@@ -16,7 +17,8 @@ mod validate;
 mod variables;
 mod yaml;
 
-pub use cluster::InitialCluster;
+pub use cluster::{InitialCluster, RESOLVE_DEADLINE};
 pub use describe::describe;
+pub use listeners::Tls;
 pub use load::{Exit, arguments, environment, load};
 pub use settings::Config;

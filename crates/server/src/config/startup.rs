@@ -1,18 +1,17 @@
 //! The checks between reading the settings and listening: data directory, certificates, initial cluster, and what this version
 //! can't do yet.
 //!
-//! Makes nothing but the certificates of `--auto-tls`. Their order and words are those of etcd's own start, since the first failure is
+//! Makes nothing but the certificates of `--auto-tls` and `--peer-auto-tls`. Their order and words are those of etcd's own start, since the first failure is
 //! what a user sees.
 
 use super::cluster::InitialCluster;
+use super::listeners::{self, Tls};
 use super::{Config, Exit, flags, load};
 use crate::log::{self, Level, error_field, field};
-use crate::tls::{self, ServerTls, TlsSettings};
 use compat::duration::GoDuration;
 use compat::{errno, strconv, url};
 use std::net::UdpSocket;
 use std::path::Path;
-use std::sync::Arc;
 
 /// Everything the server needs to begin.
 pub struct Prepared {
@@ -22,8 +21,8 @@ pub struct Prepared {
     pub member_initialized: bool,
     /// The members a new cluster begins with; empty when there is a log already.
     pub initial_cluster: InitialCluster,
-    /// How client listeners speak TLS, if any of them does.
-    pub client_tls: Option<Arc<ServerTls>>,
+    /// How TLS is spoken.
+    pub tls: Tls,
 }
 
 /// Why a start is refused.
@@ -60,7 +59,7 @@ impl Refusal {
     }
 }
 
-fn start<T>(error: impl ToString) -> Result<T, Refusal> {
+pub(super) fn start<T>(error: impl ToString) -> Result<T, Refusal> {
     Err(Refusal::Start(error.to_string()))
 }
 
@@ -83,8 +82,8 @@ pub fn prepare(mut config: Config) -> Result<Prepared, Exit> {
             &[log::display("data-dir", &directory.display()), field("dir-type", kind)],
         );
     }
-    check_listeners(&config)
-        .and_then(|client_tls| {
+    listeners::check(&config)
+        .and_then(|tls| {
             let member_initialized = has_log(&config.wal_dir_path());
             let initial_cluster = if member_initialized {
                 InitialCluster::default()
@@ -96,11 +95,10 @@ pub fn prepare(mut config: Config) -> Result<Prepared, Exit> {
                 return start("membership: too many learner members in cluster");
             }
             check_supported(&config)?;
-            check_several(&initial_cluster)?;
             Ok(Prepared {
                 member_initialized,
                 initial_cluster,
-                client_tls,
+                tls,
                 config: config.clone(),
             })
         })
@@ -210,104 +208,6 @@ fn has_log(directory: &Path) -> bool {
     })
 }
 
-/// Peers first, then clients, as etcd opens its listeners.
-fn check_listeners(config: &Config) -> Result<Option<Arc<ServerTls>>, Refusal> {
-    tls::check_suites(&config.cipher_suites).map_err(|error| Refusal::Start(error.to_string()))?;
-    let peer_tls = TlsSettings::peer(config);
-    for url in config
-        .listen_peer_urls
-        .iter()
-        .filter(|url| url.is_secure() && !config.peer_auto_tls)
-    {
-        if peer_tls.cert_file.is_empty() && peer_tls.key_file.is_empty() {
-            return start(format!(
-                "cannot listen on TLS for {}: KeyFile and CertFile are not presented",
-                url.address()
-            ));
-        }
-        tls::check_files(&peer_tls).map_err(|error| Refusal::Start(error.to_string()))?;
-    }
-    if let Some(url) = config
-        .listen_peer_urls
-        .iter()
-        .chain(&config.initial_advertise_peer_urls)
-        .find(|url| url.is_secure())
-    {
-        return Err(Refusal::NotYet {
-            flag: "listen-peer-urls",
-            value: url.to_string(),
-            advice: "; peer traffic by TLS comes later",
-        });
-    }
-    let mut client_tls = TlsSettings::client(config);
-    if config.auto_tls {
-        self_signed(config, &mut client_tls)?;
-    }
-    let urls = config.listen_client_urls.iter().chain(&config.listen_client_http_urls);
-    let mut secure = None;
-    for url in urls {
-        if url.is_secure() {
-            if client_tls.is_empty() {
-                return start(format!(
-                    "TLS key/cert (--cert-file, --key-file) must be provided for client url {url} with HTTPS scheme"
-                ));
-            }
-            secure = Some(url);
-        } else {
-            warn_ignored(url, &client_tls);
-        }
-    }
-    if config.listen_metrics_urls.iter().any(url::Url::is_secure) && client_tls.is_empty() {
-        return start("client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url");
-    }
-    if secure.is_none() && !config.listen_metrics_urls.iter().any(url::Url::is_secure) {
-        return Ok(None);
-    }
-    match ServerTls::new(client_tls) {
-        Ok(tls) => Ok(Some(Arc::new(tls))),
-        Err(error) => Err(Refusal::Listener(error.to_string())),
-    }
-}
-
-fn warn_ignored(url: &url::Url, tls: &TlsSettings) {
-    if !tls.is_empty() {
-        log::warn(
-            "scheme is http or unix while key and cert files are present; ignoring key and cert files",
-            &[log::display("client-url", url)],
-        );
-    }
-    if tls.client_cert_auth {
-        log::warn(
-            "scheme is http or unix while --client-cert-auth is enabled; ignoring client cert auth for this URL",
-            &[log::display("client-url", url)],
-        );
-    }
-}
-
-fn self_signed(config: &Config, tls: &mut TlsSettings) -> Result<(), Refusal> {
-    if !tls.is_empty() {
-        log::warn("ignoring client auto TLS since certs given", &[]);
-        return Ok(());
-    }
-    let hosts: Vec<String> = config
-        .listen_client_urls
-        .iter()
-        .chain(&config.listen_client_http_urls)
-        .filter_map(|url| url.host_port().map(|(host, _)| host))
-        .collect();
-    let directory = config.data_dir_path().join("fixtures").join("client");
-    match tls::auto::certificate(&directory, &hosts, config.self_signed_cert_validity) {
-        Ok(files) => {
-            (tls.cert_file, tls.key_file) = files;
-            Ok(())
-        }
-        Err(error) => {
-            log::current().log(Level::Fatal, "failed to get client self-signed certs", &[error_field(&error)]);
-            std::process::exit(Exit::REFUSED.0)
-        }
-    }
-}
-
 fn initial_cluster(config: &Config) -> Result<InitialCluster, Refusal> {
     let cluster = InitialCluster::parse(&config.initial_cluster)
         .map_err(|error| Refusal::Start(format!("error setting up initial cluster: {error}")))?;
@@ -315,13 +215,6 @@ fn initial_cluster(config: &Config) -> Result<InitialCluster, Refusal> {
         return Ok(cluster); // refused below
     }
     cluster.check(config).map_err(Refusal::Start)?;
-    if config.initial_cluster_state == "existing" {
-        if cluster.members().len() > 1 {
-            check_several(&cluster)?;
-        }
-        // Nobody else is named whom one could ask.
-        return start("cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs");
-    }
     Ok(cluster)
 }
 
@@ -371,17 +264,6 @@ fn check_supported(config: &Config) -> Result<(), Refusal> {
         }),
         None => Ok(()),
     }
-}
-
-fn check_several(cluster: &InitialCluster) -> Result<(), Refusal> {
-    if cluster.members().len() <= 1 {
-        return Ok(());
-    }
-    Err(Refusal::NotYet {
-        flag: "initial-cluster",
-        value: cluster.to_string(),
-        advice: ": clusters of several members come later",
-    })
 }
 
 /// `--auth-token`, which etcd looks at once the member has its data: simple, none, or jwt.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::limits::SNAPSHOT_CHUNK_BYTES;
 use api::pb::etcdserverpb as pb;
-use api::{Code, Status};
+use api::{Code, MemberId, Status};
 use backend::{Bucket, schema};
 use bytes::Bytes;
 use http2::Encoded;
@@ -75,6 +75,15 @@ pub async fn alarm(node: Arc<Node>, message: Bytes) -> Result<Encoded, Status> {
         }
         other => Err(unexpected(&other)),
     }
+}
+
+/// Answers a MoveLeader once this member knows the new leader.
+pub async fn move_leader(node: Arc<Node>, message: Bytes) -> Result<Encoded, Status> {
+    let request: pb::MoveLeaderRequest = decode(message)?;
+    node.move_leader(MemberId(request.target_id)).await?;
+    Ok(Encoded::message(&pb::MoveLeaderResponse {
+        header: Some(node.header_without_revision()),
+    }))
 }
 
 /// Answers a Defragment when the free space of the file is given back. Nobody waits for it but the caller.

@@ -55,7 +55,7 @@ impl Services {
 
     /// Answers a unary call, at once where that needs no waiting.
     fn answer(&self, method: Method, cx: &CallContext, message: Bytes) -> Reply {
-        if let Err(status) = self.admit(method, cx) {
+        if let Err(status) = self.admit(method, cx, Some(&message)) {
             return Reply::Ready(Err(to_transport(status)));
         }
         let node = &self.node;
@@ -70,6 +70,11 @@ impl Services {
             Method::LeaseTimeToLive => later(lease::time_to_live(node.clone(), message)),
             Method::LeaseLeases => later(lease::leases(node.clone(), message)),
             Method::MemberList => later(membership::list(node.clone(), message)),
+            Method::MemberAdd => later(membership::add(node.clone(), message)),
+            Method::MemberPromote => later(membership::promote(node.clone(), message)),
+            Method::MemberRemove => later(membership::remove(node.clone(), message)),
+            Method::MemberUpdate => later(membership::update(node.clone(), message)),
+            Method::MoveLeader => later(maintenance::move_leader(node.clone(), message)),
             Method::Status => later(maintenance::status(node.clone())),
             Method::Alarm => later(maintenance::alarm(node.clone(), message)),
             Method::Defragment => later(maintenance::defragment(node.clone())),
@@ -86,23 +91,25 @@ impl Services {
 
     /// Runs a streaming call.
     fn run(&self, method: Method, cx: &CallContext, requests: Requests, answers: Answers) -> BoxFuture<Result<(), http2::Status>> {
-        let (node, admitted) = (self.node.clone(), self.admit(method, cx));
+        let (node, admitted) = (self.node.clone(), self.admit(method, cx, None));
+        let needs_leader = cx.needs_leader;
         Box::pin(async move {
-            let result = match (admitted, method) {
-                (Err(status), _) => Err(status),
-                (_, Method::Watch) => watch::serve(node, requests, answers).await,
-                (_, Method::LeaseKeepAlive) => lease::keep_alive(node, requests, answers).await,
-                (_, Method::RangeStream) => kv::range_stream(node, requests, answers).await,
-                (_, Method::Snapshot) => maintenance::snapshot(node, requests, answers).await,
-                (_, Method::HealthWatch) => health::watch(requests, answers).await,
-                (_, Method::NotBuilt(name)) => Err(not_built(name)),
-                _ => Err(Status::new(Code::Internal, "a unary method was called as a streaming one")),
-            };
-            result.map_err(to_transport)
+            admitted.map_err(to_transport)?;
+            let running = serve_stream(node.clone(), method, requests, answers);
+            if !needs_leader {
+                return running.await.map_err(to_transport);
+            }
+            tokio::select! {
+                result = running => result.map_err(to_transport),
+                () = node.leadership.lost() => Err(to_transport(Error::NoLeader.into())),
+            }
         })
     }
 
-    fn admit(&self, method: Method, cx: &CallContext) -> Result<(), Status> {
+    fn admit(&self, method: Method, cx: &CallContext, message: Option<&Bytes>) -> Result<(), Status> {
+        if self.node.cluster.is_local_learner() && !serves_as_learner(method, message) {
+            return Err(Error::NotSupportedForLearner.into());
+        }
         if cx.needs_leader && self.node.progress.leader() == 0 {
             return Err(Error::NoLeader.into());
         }
@@ -172,6 +179,32 @@ impl http2::Service for Services {
             }
             CallEvent::Handled { code, took } => counters.handled(Code::from_number(u32::from(code)), took),
         }
+    }
+}
+
+async fn serve_stream(node: Arc<Node>, method: Method, requests: Requests, answers: Answers) -> Result<(), Status> {
+    match method {
+        Method::Watch => watch::serve(node, requests, answers).await,
+        Method::LeaseKeepAlive => lease::keep_alive(node, requests, answers).await,
+        Method::RangeStream => kv::range_stream(node, requests, answers).await,
+        Method::Snapshot => maintenance::snapshot(node, requests, answers).await,
+        Method::HealthWatch => health::watch(requests, answers).await,
+        Method::NotBuilt(name) => Err(not_built(name)),
+        _ => Err(Status::new(Code::Internal, "a unary method was called as a streaming one")),
+    }
+}
+
+/// What a learner answers: it may be far behind, so nothing that has to be of now.
+fn serves_as_learner(method: Method, message: Option<&Bytes>) -> bool {
+    match method {
+        Method::Status | Method::MemberList | Method::Snapshot => true,
+        Method::HealthCheck | Method::HealthList | Method::HealthWatch => true,
+        // What can't be read is refused by its handler.
+        Method::Range => {
+            let request = message.and_then(|message| api::pb::etcdserverpb::RangeRequest::decode(message.clone()).ok());
+            request.is_none_or(|request| request.serializable)
+        }
+        _ => false,
     }
 }
 

@@ -11,7 +11,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 pub(super) const NO_SNIFF: (HeaderName, HeaderValue) = (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 
 /// A body of a known type.
-pub(super) fn ok(content_type: &'static str, body: Body) -> Response<Body> {
+pub(crate) fn ok(content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     response
         .headers_mut()
@@ -25,7 +25,7 @@ pub(super) fn text(text: String) -> Response<Body> {
 }
 
 /// Go's `http.Error`: the text and a newline.
-pub(super) fn error(status: StatusCode, text: &str) -> Response<Body> {
+pub(crate) fn error(status: StatusCode, text: &str) -> Response<Body> {
     let mut response = Response::new(Body::full(format!("{text}\n")));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
@@ -33,7 +33,7 @@ pub(super) fn error(status: StatusCode, text: &str) -> Response<Body> {
     response
 }
 
-pub(super) fn not_found() -> Response<Body> {
+pub(crate) fn not_found() -> Response<Body> {
     error(StatusCode::NOT_FOUND, "404 page not found")
 }
 

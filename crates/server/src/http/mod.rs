@@ -5,7 +5,7 @@
 //! gRPC message and hands them to the same entry as the gRPC transport. Never touches the store, never decodes a message into Rust types.
 
 mod access;
-mod answer;
+pub(crate) mod answer;
 mod body;
 mod gateway;
 mod health;
@@ -22,6 +22,7 @@ mod timeout;
 
 pub use access::Access;
 pub use body::{Body, BodyError};
+pub use pages::version_json;
 pub use seam::{Alarm, BoxFuture, Call, Metadata, Pages, Rpc, Versions};
 
 use std::net::SocketAddr;

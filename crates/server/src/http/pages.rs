@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 
-use super::{Body, Http, answer};
+use super::{Body, Http, Versions, answer};
 use crate::metrics::{Format, Value, render};
 
 fn quoted(text: &str) -> String {
@@ -21,14 +21,17 @@ pub(super) fn version(http: &Http, request: &Request<()>) -> Response<Body> {
     if let Some(refused) = answer::only_get(request) {
         return refused;
     }
-    let versions = http.pages.versions();
-    let json = format!(
+    answer::ok("application/json", Body::full(version_json(&http.pages.versions())))
+}
+
+/// What `/version` says, to clients and to other members.
+pub fn version_json(versions: &Versions) -> String {
+    format!(
         "{{\"etcdserver\":{},\"etcdcluster\":{},\"storage\":{}}}",
         quoted(api::SERVER_VERSION),
         quoted(versions.cluster.as_deref().unwrap_or("not_decided")),
         quoted(versions.storage.as_deref().unwrap_or("unknown")),
-    );
-    answer::ok("application/json", Body::full(json))
+    )
 }
 
 /// `/debug/vars`: what Go's expvar shows. `memstats` has the names that mean something here.

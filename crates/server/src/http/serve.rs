@@ -36,7 +36,7 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let (http, peer) = (http.clone(), peer.clone());
         async move {
-            let request = request.map(|body| Body::foreign(FromHyper(body)));
+            let request = request.map(body);
             Ok::<_, Infallible>(as_go_sends(http.handle(doors, &peer, request).await))
         }
     });
@@ -81,6 +81,11 @@ impl http_body::Body for Unannounced {
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
     }
+}
+
+/// A request's body as it comes from hyper.
+pub(crate) fn body(incoming: Incoming) -> Body {
+    Body::foreign(FromHyper(incoming))
 }
 
 /// Hyper's body with our error.

@@ -32,6 +32,7 @@ static DEFRAG: [f64; 13] = doubling(0.1);
 static SNAPSHOT: [f64; 17] = doubling(0.01);
 static HASH: [f64; 15] = doubling(0.01);
 static SNAP_DB: [f64; 10] = doubling(0.1);
+static ROUND_TRIP: [f64; 16] = doubling(0.0001);
 
 /// The type of a metric.
 macro_rules! kind {
@@ -145,10 +146,25 @@ list! {
     mvcc_put_total: counter = "etcd_mvcc_put_total", "Total number of puts seen by this member.";
     mvcc_range_total: counter = "etcd_mvcc_range_total", "Total number of ranges seen by this member.";
     mvcc_txn_total: counter = "etcd_mvcc_txn_total", "Total number of txns seen by this member.";
+    network_active_peers: gauge(&["Local", "Remote"]) = "etcd_network_active_peers", "The current number of active peer connections.";
     network_client_grpc_received_bytes_total: counter = "etcd_network_client_grpc_received_bytes_total", "The total number of bytes received from grpc clients.";
     network_client_grpc_sent_bytes_total: counter = "etcd_network_client_grpc_sent_bytes_total", "The total number of bytes sent to grpc clients.";
+    network_disconnected_peers_total: counter(&["Local", "Remote"]) = "etcd_network_disconnected_peers_total", "The total number of disconnected peers.";
     network_known_peers: gauge(&["Local", "Remote"]) = "etcd_network_known_peers", "The current number of known peers.";
+    network_peer_received_bytes_total: counter(&["From"]) = "etcd_network_peer_received_bytes_total", "The total number of bytes received from peers.";
+    network_peer_received_failures_total: counter(&["From"]) = "etcd_network_peer_received_failures_total", "The total number of receive failures from peers.";
+    network_peer_round_trip_time_seconds: histogram(&["To"], &ROUND_TRIP) = "etcd_network_peer_round_trip_time_seconds", "Round-Trip-Time histogram between peers";
+    network_peer_sent_bytes_total: counter(&["To"]) = "etcd_network_peer_sent_bytes_total", "The total number of bytes sent to peers.";
+    network_peer_sent_failures_total: counter(&["To"]) = "etcd_network_peer_sent_failures_total", "The total number of send failures from peers.";
     network_server_stream_failures_total: counter(&["Type", "API"]) = "etcd_network_server_stream_failures_total", "The total number of stream failures from the local server.";
+    network_snapshot_receive_failures: counter(&["From"]) = "etcd_network_snapshot_receive_failures", "Total number of snapshot receive failures";
+    network_snapshot_receive_inflights_total: gauge(&["From"]) = "etcd_network_snapshot_receive_inflights_total", "Total number of inflight snapshot receives";
+    network_snapshot_receive_success: counter(&["From"]) = "etcd_network_snapshot_receive_success", "Total number of successful snapshot receives";
+    network_snapshot_receive_total_duration_seconds: histogram(&["From"], &SNAP_DB) = "etcd_network_snapshot_receive_total_duration_seconds", "Total latency distributions of v3 snapshot receives";
+    network_snapshot_send_failures: counter(&["To"]) = "etcd_network_snapshot_send_failures", "Total number of snapshot send failures";
+    network_snapshot_send_inflights_total: gauge(&["To"]) = "etcd_network_snapshot_send_inflights_total", "Total number of inflight snapshot sends";
+    network_snapshot_send_success: counter(&["To"]) = "etcd_network_snapshot_send_success", "Total number of successful snapshot sends";
+    network_snapshot_send_total_duration_seconds: histogram(&["To"], &SNAP_DB) = "etcd_network_snapshot_send_total_duration_seconds", "Total latency distributions of v3 snapshot sends";
     server_apply_duration_seconds: histogram(&["version", "op", "success"], &FROM_100US) = "etcd_server_apply_duration_seconds", "The latency distributions of v2 apply called by backend.";
     server_client_requests_total: counter(&["type", "client_api_version"]) = "etcd_server_client_requests_total", "The total number of client requests per client version.";
     server_feature_enabled: gauge(&["name", "stage"]) = "etcd_server_feature_enabled", "Whether or not a feature is enabled. 1 is enabled, 0 is not.";

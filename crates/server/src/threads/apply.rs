@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::MemberId;
+use api::pb::raftpb::Snapshot;
 use crossbeam_channel::Sender;
 use member::apply::{Applier, ApplyOutcome, Compaction, is_short};
 use member::duties::Duties;
@@ -23,6 +25,8 @@ use crate::node::Node;
 pub(super) enum ApplyCommand {
     Entries(Vec<Committed>),
     Reads(Vec<ReadContext>),
+    /// Change over to the database that a leader sent.
+    Install(Snapshot),
     /// It is time to look at what the member itself has to do.
     Duty,
     Close(Sender<()>),
@@ -40,7 +44,7 @@ pub(super) fn all_short(commands: &[ApplyCommand]) -> bool {
             count <= SHORT_ENTRIES && entries.iter().all(is_short)
         }
         ApplyCommand::Reads(_) => true,
-        ApplyCommand::Duty | ApplyCommand::Close(_) => false,
+        ApplyCommand::Install(_) | ApplyCommand::Duty | ApplyCommand::Close(_) => false,
     })
 }
 
@@ -72,6 +76,10 @@ impl Machine for ApplyMachine {
                             let _ = waiter.send(());
                         }
                     }
+                }
+                ApplyCommand::Install(snapshot) => {
+                    let index = snapshot.metadata.and_then(|metadata| metadata.index).unwrap_or(0);
+                    fatal("installing a database is not built yet", &index);
                 }
                 ApplyCommand::Duty => self.duty(),
                 ApplyCommand::Close(done) => {
@@ -117,6 +125,9 @@ impl ApplyMachine {
         }
         self.node.store.watch_hub().pump();
         let conf_changes = std::mem::take(&mut self.outcome.conf_changes);
+        for change in conf_changes.iter().flat_map(|change| &change.changes) {
+            self.follow_membership(MemberId(change.node_id.unwrap_or(0)));
+        }
         let applied = Input::Applied(self.outcome.applied, conf_changes);
         self.node.raft.bring(RaftCommand::Input(applied));
         for proposal in self.outcome.proposals.drain(..) {
@@ -133,7 +144,31 @@ impl ApplyMachine {
         }
         if self.outcome.removed_self {
             log::warn("this member was removed from the cluster: stopping", &[]);
-            std::process::exit(0);
+            self.node.removed.notify_one();
+            self.outcome.removed_self = false;
+        }
+    }
+
+    /// Talks with a member from now on, at its new addresses, or no longer.
+    fn follow_membership(&self, id: MemberId) {
+        let Some(transport) = self.node.transport.get().filter(|_| id != self.node.member_id) else {
+            return;
+        };
+        let followed = match self.node.cluster.member(id) {
+            Some(member) => transport
+                .add_peer(id, &member.peer_urls)
+                .and_then(|()| transport.update_peer(id, &member.peer_urls)),
+            None => {
+                transport.remove_peer(id);
+                Ok(())
+            }
+        };
+        if let Err(error) = followed {
+            // As every member has it: whoever proposed it must have checked it.
+            log::error(
+                "a member's peer URLs can't be used",
+                &[field("member-id", id.to_string()), field("error", error.to_string())],
+            );
         }
     }
 

@@ -96,6 +96,11 @@ impl<M: Machine> Baton<M> {
         self.queue.lock().waiting.is_empty()
     }
 
+    /// How many commands wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.lock().waiting.len()
+    }
+
     /// Takes the baton of a machine that rests, so that the command which the caller is about to cause wakes nobody.
     pub(crate) fn claim(&self) -> Option<Claim<'_, M>> {
         let mut queue = self.queue.lock();

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use api::MemberId;
+use api::pb::raftpb::Message;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use member::replicate::Input;
 use member::snapshot::DiskSnapshot;
@@ -22,6 +24,8 @@ pub enum CommitCommand {
     Commit(oneshot::Sender<()>),
     Defragment(oneshot::Sender<()>),
     Snapshot(DiskSnapshot),
+    /// A member is too far behind for the log: send it the database.
+    SendSnapshot(Box<Message>),
     Close(Sender<()>),
 }
 
@@ -54,6 +58,7 @@ impl CommitThread {
                     let _ = done.send(());
                 }
                 Ok(CommitCommand::Snapshot(snapshot)) => self.snapshot(&snapshot),
+                Ok(CommitCommand::SendSnapshot(message)) => self.send_snapshot(&message),
                 Ok(CommitCommand::Close(done)) => {
                     self.commit();
                     let _ = done.send(());
@@ -66,6 +71,12 @@ impl CommitThread {
                 next = Instant::now() + self.settings.batch_interval;
             }
         }
+    }
+
+    fn send_snapshot(&mut self, message: &Message) {
+        log::error("sending a database is not built yet", &[]);
+        let to = MemberId(message.to.unwrap_or(0));
+        self.node.raft.leave(RaftCommand::Input(Input::SnapshotSent(to, false)));
     }
 
     fn commit(&mut self) {

@@ -2,14 +2,16 @@
 //!
 //! Stands at step 6 of the life of a Put. A failed write or sync ends the process: nothing is retried.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::pb::raftpb::{Entry, HardState};
+use api::pb::raftpb::{Entry, HardState, Snapshot};
 use api::pb::walpb;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use member::replicate::{Input, LogAck, LogBatch};
+use world::DynDisk;
 
 use super::apply::{ApplyMachine, all_short};
 use super::baton::{Baton, Machine};
@@ -36,6 +38,8 @@ pub(super) struct LogMachine {
     pub(super) queue: Arc<Baton<LogMachine>>,
     pub(super) apply: Arc<Baton<ApplyMachine>>,
     pub(super) chores: Sender<Chore>,
+    pub(super) disk: DynDisk,
+    pub(super) snap_dir: PathBuf,
     /// What one write will hold.
     pub(super) gathered: Gathered,
 }
@@ -62,8 +66,12 @@ impl Machine for LogMachine {
         let mut closed = None;
         for command in commands.drain(..) {
             match command {
-                LogCommand::Append(batch) => {
+                LogCommand::Append(mut batch) => {
+                    let snapshot = batch.snapshot.take();
                     self.gathered.add(batch);
+                    if let Some(snapshot) = snapshot {
+                        self.save_received(&mut wal, &snapshot);
+                    }
                     if self.gathered.bytes >= WRITE_BYTES {
                         self.write(&mut wal);
                     }
@@ -96,7 +104,6 @@ impl Machine for LogMachine {
 
 impl Gathered {
     fn add(&mut self, mut batch: LogBatch) {
-        assert!(batch.snapshot.is_none(), "a start with several members is refused");
         self.bytes += batch
             .entries
             .iter()
@@ -124,6 +131,22 @@ impl LogMachine {
         if let Some(applier) = applier {
             applier.drive_if(all_short);
         }
+    }
+
+    /// A snapshot from the leader takes the place of the whole log (`data-dir.md` 4.3): its database is durable already, its file comes first,
+    /// then the hard state that commits its index, then the record by which the next start finds it.
+    fn save_received(&mut self, wal: &mut wal::Wal, snapshot: &Snapshot) {
+        if let Err(error) = wal::snap::save(&self.disk, &self.snap_dir, snapshot) {
+            fatal("failed to save a received snapshot", &error);
+        }
+        self.write(wal);
+        let metadata = snapshot.metadata.clone().unwrap_or_default();
+        let record = walpb::Snapshot {
+            index: metadata.index,
+            term: metadata.term,
+            conf_state: metadata.conf_state,
+        };
+        record_snapshot(wal, &record);
     }
 
     fn write(&mut self, wal: &mut wal::Wal) {

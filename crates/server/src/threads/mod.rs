@@ -3,9 +3,6 @@
 //! Stands at steps 5 to 12 of the life of a Put. `raft` owns the replicator, `log` the write-ahead log, `apply` the applier,
 //! `commit` the database file, `compact` the slices of compactions, `chores` what may take its time. A failed write or sync
 //! of the log or the database ends the process here; nothing is retried.
-//!
-//! A thread that brings something to a resting machine drives it in place (`baton`). While it drives one machine it may drive others only
-//! in this order: log, applier, replicator. What goes the other way is left in their queues, so that nobody waits in a circle.
 
 mod apply;
 mod baton;
@@ -134,6 +131,7 @@ pub fn start(node: Arc<Node>, machines: Machines, queues: Queues, settings: Sett
         log: log.clone(),
         apply: apply.clone(),
         chores: chore_sender.clone(),
+        commit: commit.clone(),
         effects: Effects::new(),
     };
     let ticks = Tick {
@@ -148,6 +146,8 @@ pub fn start(node: Arc<Node>, machines: Machines, queues: Queues, settings: Sett
         queue: log.clone(),
         apply: apply.clone(),
         chores: chore_sender,
+        disk: settings.disk.clone(),
+        snap_dir: settings.snap_dir.clone(),
         gathered: Gathered::default(),
     };
     spawn_driver("log", &log, log_machine, None);

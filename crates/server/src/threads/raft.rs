@@ -6,11 +6,13 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use member::replicate::{Effect, Effects, Input, Proposal, ProposalId, ReadContext, Replicator};
+use member::replicate::{Effect, Effects, Input, Proposal, ProposalId, ReadContext, ReplicationStatus, Replicator};
+use tokio::sync::oneshot;
 
 use super::apply::{ApplyCommand, ApplyMachine};
 use super::baton::{Baton, Machine};
 use super::chores::Chore;
+use super::commit::CommitCommand;
 use super::fatal;
 use super::log::{LogCommand, LogMachine};
 use crate::log::{self, field};
@@ -21,6 +23,8 @@ pub enum RaftCommand {
     Propose(Proposal),
     Read(ReadContext),
     Input(Input),
+    /// Says what consensus knows of all members.
+    Status(oneshot::Sender<ReplicationStatus>),
 }
 
 /// The replicator with what it needs to act.
@@ -30,6 +34,7 @@ pub(crate) struct RaftMachine {
     pub(super) log: Arc<Baton<LogMachine>>,
     pub(super) apply: Arc<Baton<ApplyMachine>>,
     pub(super) chores: Sender<Chore>,
+    pub(super) commit: Sender<CommitCommand>,
     pub(super) effects: Effects,
 }
 
@@ -47,6 +52,10 @@ impl Machine for RaftMachine {
                 }
                 RaftCommand::Read(context) => Input::Read(context),
                 RaftCommand::Input(input) => input,
+                RaftCommand::Status(sender) => {
+                    let _ = sender.send(self.replicator.status());
+                    continue;
+                }
             };
             if !proposals.is_empty() {
                 let proposals = std::mem::take(&mut proposals);
@@ -80,13 +89,22 @@ impl RaftMachine {
                 Effect::BecameLeader(term) => {
                     let (id, term) = (self.node.member_id.to_string(), term.0);
                     log::info("raft.node: elected leader", &[field("leader", id), field("term", term)]);
+                    self.node.leadership.begun();
                     self.apply.leave(ApplyCommand::Duty);
                 }
-                Effect::LeaderChanged(_) => {}
-                Effect::Stop(reason) => fatal("this member cannot go on", &reason),
-                Effect::Send(_) | Effect::SendSnapshot(_) | Effect::InstallSnapshot(_) => {
-                    unreachable!("a start with several members is refused")
+                Effect::LeaderChanged(leader) => {
+                    self.node.leadership.changed(leader);
+                    // Leases are the leader's: who leads no more must stop to expire them at once.
+                    self.apply.leave(ApplyCommand::Duty);
                 }
+                Effect::Stop(reason) => fatal("this member cannot go on", &reason),
+                Effect::Send(messages) => {
+                    if let Some(transport) = self.node.transport.get() {
+                        transport.send(messages);
+                    }
+                }
+                Effect::SendSnapshot(message) => drop(self.commit.send(CommitCommand::SendSnapshot(Box::new(message)))),
+                Effect::InstallSnapshot(snapshot) => self.apply.leave(ApplyCommand::Install(snapshot)),
                 Effect::Purge => drop(self.chores.send(Chore::Purge)),
             }
         }

@@ -4,26 +4,28 @@ use super::TlsError;
 use crate::log::{self, error_field, field};
 use compat::errno;
 use parking_lot::Mutex;
-use rustls::RootCertStore;
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, SignatureScheme};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
 /// What tells a file from the one that stood there before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     inode: u64,
     modified: (i64, i64),
     size: u64,
 }
 
 impl Stamp {
-    fn of(path: &str) -> Option<Stamp> {
+    /// `None` where there is no file.
+    pub(super) fn of(path: &str) -> Option<Stamp> {
         let found = std::fs::metadata(path).ok()?;
         Some(Stamp {
             inode: found.ino(),
@@ -73,14 +75,14 @@ impl ReloadingCertificate {
     }
 }
 
-impl ResolvesServerCert for ReloadingCertificate {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+impl ReloadingCertificate {
+    fn shown(&self, message: &str) -> Option<Arc<CertifiedKey>> {
         match self.current() {
             Ok(key) => Some(key),
             // Without a certificate the handshake fails, as it does in etcd: a certificate that was withdrawn is not shown any more.
             Err(error) => {
                 log::warn(
-                    "failed to create certificate",
+                    message,
                     &[
                         field("cert-file", &self.cert_file),
                         field("key-file", &self.key_file),
@@ -90,6 +92,22 @@ impl ResolvesServerCert for ReloadingCertificate {
                 None
             }
         }
+    }
+}
+
+impl ResolvesServerCert for ReloadingCertificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.shown("failed to create certificate")
+    }
+}
+
+impl ResolvesClientCert for ReloadingCertificate {
+    fn resolve(&self, _root_hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.shown("failed to create client certificate")
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 

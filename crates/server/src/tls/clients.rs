@@ -1,12 +1,11 @@
 //! Who may connect: allowed names, certificates that are no longer good, and what a certificate says about its holder.
 
 use super::TlsError;
+use super::names::Allowed;
 use compat::errno;
-use rustls::client::verify_server_name;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
@@ -106,11 +105,11 @@ pub(super) fn check_revoked(crl_file: &str, certificates: &[CertificateDer<'_>])
 #[derive(Debug)]
 pub(super) struct NamedClients {
     inner: Arc<dyn ClientCertVerifier>,
-    allowed: Vec<String>,
+    allowed: Allowed,
 }
 
 impl NamedClients {
-    pub(super) fn new(inner: Arc<dyn ClientCertVerifier>, allowed: Vec<String>) -> Self {
+    pub(super) fn new(inner: Arc<dyn ClientCertVerifier>, allowed: Allowed) -> Self {
         NamedClients { inner, allowed }
     }
 }
@@ -127,16 +126,8 @@ impl ClientCertVerifier for NamedClients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.inner.verify_client_cert(certificate, intermediates, now)?;
-        if self.allowed.is_empty() {
-            return Ok(verified);
-        }
-        let parsed = ParsedCertificate::try_from(certificate)?;
-        let holds = |name: &String| ServerName::try_from(name.as_str()).is_ok_and(|name| verify_server_name(&parsed, &name).is_ok());
-        if self.allowed.iter().any(holds) {
-            Ok(verified)
-        } else {
-            Err(Error::InvalidCertificate(CertificateError::NotValidForName))
-        }
+        self.allowed.check(certificate)?;
+        Ok(verified)
     }
 
     fn verify_tls12_signature(

@@ -1,18 +1,29 @@
-//! TLS of the client listeners, by rustls: versions, suites, certificates that may change while the server runs, and who may connect.
+//! TLS of the listeners and of the connections to other members, by rustls: versions, suites, certificates and authorities that may
+//! change while the server runs, and who may connect.
 //!
 //! The connection itself (sockets, reading and writing) is the listeners' business: they drive a `rustls::ServerConnection` made
-//! from `ServerTls::config`, and ask `ServerTls::admit` once the handshake is done. Stands before step 2 of the life of a Put.
+//! from `ServerTls::config`, and ask `ServerTls::admit` once the handshake is done. Members that dial do so with `ClientTls::config`.
+//! Stands before step 2 of the life of a Put, and under what members say to each other.
 
 pub mod auto;
 mod certificates;
 mod clients;
+mod dialling;
+mod names;
+mod reasons;
 
 pub use clients::ClientIdentity;
+pub use dialling::{ClientTls, Trust};
+pub use names::check_holder;
+pub use reasons::reason;
 
 use crate::config::Config;
-use certificates::ReloadingCertificate;
+use crate::log::{self, error_field, field};
+use certificates::{ReloadingCertificate, Stamp};
 use clients::NamedClients;
 use compat::strconv::quote;
+use names::Allowed;
+use parking_lot::Mutex;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
@@ -38,6 +49,8 @@ pub struct TlsSettings {
     pub crl_file: String,
     /// Names of which their certificate must hold one; empty for any.
     pub allowed_hostnames: Vec<String>,
+    /// Common names of which their certificate must bear one; empty for any. Not together with `allowed_hostnames`.
+    pub allowed_common_names: Vec<String>,
     /// Suites of TLS 1.2; empty for all.
     pub cipher_suites: Vec<String>,
     /// The lowest version; empty for TLS 1.2.
@@ -58,6 +71,7 @@ impl TlsSettings {
             client_cert_auth: config.client_cert_auth,
             crl_file: config.client_crl_file.clone(),
             allowed_hostnames: config.client_cert_allowed_hostname.clone(),
+            allowed_common_names: Vec::new(),
             cipher_suites: config.cipher_suites.clone(),
             min_version: config.tls_min_version.clone(),
             max_version: config.tls_max_version.clone(),
@@ -75,6 +89,7 @@ impl TlsSettings {
             client_cert_auth: config.peer_client_cert_auth,
             crl_file: config.peer_crl_file.clone(),
             allowed_hostnames: config.peer_cert_allowed_hostname.clone(),
+            allowed_common_names: config.peer_cert_allowed_cn.clone(),
             cipher_suites: config.cipher_suites.clone(),
             min_version: config.tls_min_version.clone(),
             max_version: config.tls_max_version.clone(),
@@ -106,6 +121,14 @@ pub enum TlsError {
         /// The certificate file.
         cert: String,
     },
+    /// Two rules where only one can count.
+    #[error("AllowedCN and AllowedHostname are mutually exclusive (cns=[{cns}], hostnames=[{hostnames}])")]
+    TwoRules {
+        /// The common names.
+        cns: String,
+        /// The host names.
+        hostnames: String,
+    },
     /// No such suite anywhere.
     #[error("unexpected TLS cipher suite {}", quote(.0))]
     UnknownSuite(String),
@@ -123,44 +146,71 @@ pub enum TlsError {
     Revoked(String),
 }
 
-/// All that client listeners need to speak TLS.
+/// Which listeners are meant: they differ in what they offer to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    /// HTTP/2 and HTTP/1.1.
+    Clients,
+    /// HTTP/1.1 without saying so, as members always spoke.
+    Peers,
+}
+
+/// All that listeners need to speak TLS.
 pub struct ServerTls {
+    settings: TlsSettings,
+    side: Side,
+    certificate: Arc<ReloadingCertificate>,
+    current: Mutex<Current>,
+}
+
+/// What new connections begin with, and the authorities' file that it was made from.
+struct Current {
+    authorities: Option<Stamp>,
     config: Arc<ServerConfig>,
-    crl_file: String,
 }
 
 impl ServerTls {
-    /// Reads the files and checks that they fit together.
+    /// Of the client listeners: reads the files and checks that they fit together.
     ///
     /// # Errors
     /// `TlsError`; a server must not begin to listen then.
     pub fn new(settings: TlsSettings) -> Result<ServerTls, TlsError> {
+        ServerTls::of(settings, Side::Clients)
+    }
+
+    /// The same of the peer listeners.
+    ///
+    /// # Errors
+    /// As those of `new`.
+    pub fn for_peers(settings: TlsSettings) -> Result<ServerTls, TlsError> {
+        ServerTls::of(settings, Side::Peers)
+    }
+
+    fn of(settings: TlsSettings, side: Side) -> Result<ServerTls, TlsError> {
         check_files(&settings)?;
-        let certificate = ReloadingCertificate::new(&settings.cert_file, &settings.key_file)?;
-        let provider = Arc::new(provider(&settings.cipher_suites)?);
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&versions(&settings))
-            .map_err(|error| TlsError::Rustls(error.to_string()))?;
-        let builder = if settings.client_cert_auth || !settings.trusted_ca_file.is_empty() {
-            let roots = Arc::new(certificates::trusted(&settings.trusted_ca_file)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
-                .build()
-                .map_err(|error| TlsError::Rustls(format!("{error} ({})", settings.trusted_ca_file)))?;
-            builder.with_client_cert_verifier(Arc::new(NamedClients::new(verifier, settings.allowed_hostnames)))
-        } else {
-            builder.with_no_client_auth()
-        };
-        let mut config = builder.with_cert_resolver(Arc::new(certificate));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let certificate = Arc::new(ReloadingCertificate::new(&settings.cert_file, &settings.key_file)?);
+        let authorities = Stamp::of(&settings.trusted_ca_file);
+        let config = Arc::new(server_config(&settings, side, &certificate)?);
         Ok(ServerTls {
-            config: Arc::new(config),
-            crl_file: settings.crl_file,
+            settings,
+            side,
+            certificate,
+            current: Mutex::new(Current { authorities, config }),
         })
     }
 
-    /// What a new connection begins with.
+    /// What a new connection begins with. A changed file of authorities counts at once; one that can't be used changes nothing.
     pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config)
+        let mut current = self.current.lock();
+        let authorities = Stamp::of(&self.settings.trusted_ca_file);
+        if current.authorities != authorities {
+            current.authorities = authorities;
+            match server_config(&self.settings, self.side, &self.certificate) {
+                Ok(config) => current.config = Arc::new(config),
+                Err(error) => warn_authorities(&self.settings.trusted_ca_file, &error),
+            }
+        }
+        Arc::clone(&current.config)
     }
 
     /// Whether the other side of a finished handshake may stay, and who it is; `None` when it showed no certificate. The list of
@@ -172,11 +222,40 @@ impl ServerTls {
         let Some((first, _)) = certificates.and_then(<[_]>::split_first) else {
             return Ok(None);
         };
-        if !self.crl_file.is_empty() {
-            clients::check_revoked(&self.crl_file, certificates.unwrap_or_default())?;
+        if !self.settings.crl_file.is_empty() {
+            clients::check_revoked(&self.settings.crl_file, certificates.unwrap_or_default())?;
         }
         ClientIdentity::of(first).map(Some)
     }
+}
+
+fn server_config(settings: &TlsSettings, side: Side, certificate: &Arc<ReloadingCertificate>) -> Result<ServerConfig, TlsError> {
+    let provider = Arc::new(provider(&settings.cipher_suites)?);
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&versions(settings))
+        .map_err(|error| TlsError::Rustls(error.to_string()))?;
+    let allowed = Allowed::of(settings)?;
+    let builder = if settings.client_cert_auth || !settings.trusted_ca_file.is_empty() {
+        let roots = Arc::new(certificates::trusted(&settings.trusted_ca_file)?);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+            .build()
+            .map_err(|error| TlsError::Rustls(format!("{error} ({})", settings.trusted_ca_file)))?;
+        builder.with_client_cert_verifier(Arc::new(NamedClients::new(verifier, allowed)))
+    } else {
+        builder.with_no_client_auth()
+    };
+    let mut config = builder.with_cert_resolver(Arc::clone(certificate) as _);
+    if side == Side::Clients {
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    }
+    Ok(config)
+}
+
+fn warn_authorities(file: &str, error: &TlsError) {
+    log::warn(
+        "failed to read the changed trusted CA file; going on with the old one",
+        &[field("trusted-ca-file", file), error_field(error)],
+    );
 }
 
 /// Checks that certificate and key are both there and fit together.
@@ -283,5 +362,7 @@ fn versions(settings: &TlsSettings) -> Vec<&'static SupportedProtocolVersion> {
     versions
 }
 
+#[cfg(test)]
+mod peer_tests;
 #[cfg(test)]
 mod tests;

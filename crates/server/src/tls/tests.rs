@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 // The tests of whole processes make their certificates in the same way.
 #[path = "../../../../tests/process/authority.rs"]
-mod issuing;
+pub(super) mod issuing;
 
 use issuing::Authority;
 

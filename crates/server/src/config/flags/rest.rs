@@ -77,8 +77,7 @@ pub(super) const UNSAFE: &[Flag] = &[
         Bool(|c| &mut c.force_new_cluster),
         "false",
         "Make a one-member cluster of this data directory.",
-    )
-    .planned(),
+    ),
     flag(
         "unsafe-no-fsync",
         Bool(|c| &mut c.unsafe_no_fsync),

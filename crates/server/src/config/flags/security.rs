@@ -68,8 +68,7 @@ pub(super) const SECURITY: &[Flag] = &[
         "false",
         "Serve peers with a certificate made at start-up.",
     )
-    .yaml("peer-transport-security.auto-tls")
-    .planned(),
+    .yaml("peer-transport-security.auto-tls"),
     flag(
         "peer-cert-allowed-cn",
         List(|c| &mut c.peer_cert_allowed_cn),
@@ -90,8 +89,7 @@ pub(super) const SECURITY: &[Flag] = &[
         "",
         "Certificate of the peer listeners.",
     )
-    .yaml("peer-transport-security.cert-file")
-    .planned(),
+    .yaml("peer-transport-security.cert-file"),
     flag(
         "peer-client-cert-auth",
         Bool(|c| &mut c.peer_client_cert_auth),
@@ -120,9 +118,7 @@ pub(super) const SECURITY: &[Flag] = &[
         "File of revoked peer certificates.",
     )
     .no_yaml(),
-    flag("peer-key-file", Text(|c| &mut c.peer_key_file), "", "Key of peer-cert-file.")
-        .yaml("peer-transport-security.key-file")
-        .planned(),
+    flag("peer-key-file", Text(|c| &mut c.peer_key_file), "", "Key of peer-cert-file.").yaml("peer-transport-security.key-file"),
     flag(
         "peer-trusted-ca-file",
         Text(|c| &mut c.peer_trusted_ca_file),
