@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use api::pb::etcdserverpb as pb;
 use bytes::Bytes;
+use http2::Code;
 use http2::client::Client;
 
 use crate::harness::{Plan, call, connect, free_port, gofail};
@@ -71,6 +72,57 @@ async fn a_slow_sync_delays_writes_and_no_reads() {
     gofail(&pages, "DELETE", "/walBeforeSync", "");
     assert_eq!(get(&client, "k").await.as_deref(), Some(&b"after"[..]));
     assert!(member.log_text().contains("\"slow fdatasync\""), "{}", member.log_text());
+    assert!(member.terminate().success());
+}
+
+/// A database that cannot be written holds the writers up before memory fills, refuses when many of them wait, and loses nothing.
+#[tokio::test]
+async fn a_slow_commit_slows_the_writers_down() {
+    const WAVE: usize = 500;
+    const MOST: usize = 40_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (plan, pages) = with_failpoints(folder.path());
+    // A long election time-out makes the requests' own so long that none is given up here.
+    let member = plan.with(&["--backend-batch-limit=100", "--election-timeout=50000"]).start();
+    let client = connect(&member.endpoint).await.expect("a connection");
+    gofail(&pages, "PUT", "/beforeCommit", "sleep(1500)");
+    let mut puts = tokio::task::JoinSet::new();
+    let (mut sent, mut kept, mut refused) = (0, 0, Vec::new());
+    while refused.is_empty() {
+        assert!(sent < MOST, "{sent} puts and none was refused");
+        for n in sent..sent + WAVE {
+            let client = client.clone();
+            puts.spawn(async move { call::<pb::PutResponse>(&client, PUT, &put(&format!("k{n}"), b"v".to_vec())).await });
+        }
+        sent += WAVE;
+        // Read in between: no reader waits for the commit.
+        get(&client, "k0").await;
+        while let Some(answer) = puts.try_join_next() {
+            match answer.expect("a put ends") {
+                Ok(_) => kept += 1,
+                Err(status) => refused.push(status),
+            }
+        }
+    }
+    gofail(&pages, "DELETE", "/beforeCommit", "");
+    while let Some(answer) = puts.join_next().await {
+        match answer.expect("a put ends") {
+            Ok(_) => kept += 1,
+            Err(status) => refused.push(status),
+        }
+    }
+    // Code 2, not 8: so it is on the wire (`errors.tsv`).
+    for status in &refused {
+        assert_eq!((status.code, &*status.message), (Code(2), "etcdserver: too many requests"));
+    }
+    let all = pb::RangeRequest {
+        key: Bytes::from_static(b"k"),
+        range_end: Bytes::from_static(b"l"),
+        count_only: true,
+        ..Default::default()
+    };
+    let found: pb::RangeResponse = call(&client, RANGE, &all).await.expect("a read");
+    assert_eq!(found.count, kept, "{} of {sent} were refused", refused.len());
     assert!(member.terminate().success());
 }
 

@@ -46,6 +46,9 @@ use view::State;
 /// Bytes of values after which a commit is due whatever their number.
 const MOST_PENDING_BYTES: usize = 16 << 20;
 
+/// What may wait, in commits that are due for it.
+const MOST_COMMITS_BEHIND: usize = 8;
+
 /// The database, shared by everybody; a cheap handle.
 #[derive(Clone)]
 pub struct Backend {
@@ -139,18 +142,30 @@ impl Backend {
         self.shared.pending.operations.load(Ordering::Relaxed)
     }
 
-    /// Bytes of values handed over and not in the file yet: what a stalled disk makes grow, for whoever has to slow down then.
+    /// Bytes of values handed over and not in the file yet.
     pub fn pending_bytes(&self) -> usize {
         self.shared.pending.bytes.load(Ordering::Relaxed)
     }
 
     /// Whether so much waits that a commit should not wait for its interval.
     pub fn should_commit(&self) -> bool {
+        self.pending_reach(1)
+    }
+
+    /// Whether so much waits that the committer must be let catch up before more is handed over: behind a disk that stalls, memory
+    /// would grow for ever.
+    pub fn is_behind(&self) -> bool {
+        self.pending_reach(MOST_COMMITS_BEHIND)
+    }
+
+    /// Whether as much waits as is due for so many commits.
+    fn pending_reach(&self, commits: usize) -> bool {
         // Bytes count, because large values fill memory long before they are many, and batches, because a long run of entries
         // without effect must not pile up for ever.
-        self.pending_ops() >= self.shared.batch_limit
-            || self.pending_bytes() >= MOST_PENDING_BYTES
-            || self.shared.pending.batches.load(Ordering::Relaxed) >= self.shared.batch_limit.saturating_mul(10)
+        let operations = self.shared.batch_limit.saturating_mul(commits);
+        self.pending_ops() >= operations
+            || self.pending_bytes() >= MOST_PENDING_BYTES.saturating_mul(commits)
+            || self.shared.pending.batches.load(Ordering::Relaxed) >= operations.saturating_mul(10)
     }
 }
 

@@ -288,8 +288,15 @@ fn a_commit_is_due_by_operations_and_by_bytes() {
     assert!(!backend.should_commit());
     assert_eq!((backend.pending_ops(), backend.pending_bytes()), (0, 0));
     put(17 << 20);
-    assert!(backend.should_commit());
+    assert!(backend.should_commit() && !backend.is_behind());
     committer.commit().unwrap();
+    // Eight commits' worth, in operations.
+    (0..23).for_each(|_| put(1));
+    assert!(!backend.is_behind());
+    put(1);
+    assert!(backend.is_behind());
+    committer.commit().unwrap();
+    assert!(!backend.is_behind());
     // Nothing but the index: written when somebody asks, counted as nothing.
     let mut batch = Batch::new();
     batch.set_consistent_index(RaftIndex(90), Term(2));
@@ -297,7 +304,7 @@ fn a_commit_is_due_by_operations_and_by_bytes() {
     assert_eq!(backend.pending_ops(), 0);
     assert_eq!(
         (backend.consistent_index(), backend.committed_index()),
-        (RaftIndex(90), RaftIndex(5))
+        (RaftIndex(90), RaftIndex(29))
     );
     let committed = committer.commit().unwrap();
     assert_eq!((committed.operations, committed.consistent_index), (0, RaftIndex(90)));

@@ -11,6 +11,7 @@ use crossbeam_channel::Sender;
 use member::apply::{Applier, ApplyOutcome, Compaction, is_short};
 use member::duties::Duties;
 use member::replicate::{Committed, Input, ReadContext};
+use tokio::sync::oneshot;
 use world::Clock;
 
 use super::baton::Machine;
@@ -95,7 +96,19 @@ impl Machine for ApplyMachine {
 }
 
 impl ApplyMachine {
+    /// Waits while more is on its way to the file than memory should hold. Behind a stalled disk committed entries then pile up
+    /// before the applier, and from `MAX_UNAPPLIED` of them on proposals are refused.
+    fn keep_pace(&self) {
+        while self.node.backend.is_behind() {
+            let (done, committed) = oneshot::channel();
+            if self.commit.send(CommitCommand::Commit(done)).is_err() || committed.blocking_recv().is_err() {
+                return;
+            }
+        }
+    }
+
     fn apply(&mut self, entries: &[Committed]) {
+        self.keep_pace();
         let begun = Instant::now();
         if let Err(error) = self.applier.apply(self.node.clock.now(), entries, &mut self.outcome) {
             fatal("failed to apply", &error);

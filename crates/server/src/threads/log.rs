@@ -126,7 +126,13 @@ impl LogMachine {
     /// Tells the replicator. Unless there is more to sync, short entries that are committed by it are applied right here: the
     /// thread is awake, and to wake another would cost more than they do.
     fn report(&self, ack: LogAck) {
-        let applier = if self.queue.is_empty() { self.apply.claim() } else { None };
+        // The applier may have to wait for the committer then: not here.
+        let behind = self.node.backend.is_behind();
+        let applier = if self.queue.is_empty() && !behind {
+            self.apply.claim()
+        } else {
+            None
+        };
         self.node.raft.bring(RaftCommand::Input(Input::LogSynced(ack)));
         if let Some(applier) = applier {
             applier.drive_if(all_short);
