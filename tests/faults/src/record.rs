@@ -16,6 +16,14 @@ use sim::checkers::{Action, Answer, Done, Expect, Key, Nanos, Operation, Seen, V
 const PREFIX: &str = "f/";
 pub const RANGE: (&[u8], &[u8]) = (b"f/", b"f0");
 
+/// The time without writes. One lock for both: a write of before must not end it.
+#[derive(Default)]
+struct Gap {
+    from: Nanos,
+    /// The first acknowledgement of a write that began at `from` or later.
+    until: Option<Nanos>,
+}
+
 /// The record.
 pub struct Record {
     began: Instant,
@@ -23,13 +31,19 @@ pub struct Record {
     next_value: AtomicU64,
     acknowledged: AtomicU64,
     highest_revision: AtomicU64,
-    /// Writes that began at or after this end the gap.
-    fault_at: AtomicU64,
-    recovered_at: AtomicU64,
+    gap: Mutex<Gap>,
     /// Values are padded to this many bytes.
     pub value_bytes: usize,
     /// Reads are serializable ones, which may be stale.
     pub stale_reads: bool,
+}
+
+impl Gap {
+    fn end(&mut self, write: &Operation, at: Nanos) {
+        if write.call >= self.from {
+            self.until = Some(self.until.map_or(at, |until| until.min(at)));
+        }
+    }
 }
 
 impl Record {
@@ -40,8 +54,7 @@ impl Record {
             next_value: AtomicU64::new(1),
             acknowledged: AtomicU64::new(0),
             highest_revision: AtomicU64::new(0),
-            fault_at: AtomicU64::new(0),
-            recovered_at: AtomicU64::new(u64::MAX),
+            gap: Mutex::default(),
             value_bytes,
             stale_reads,
         }
@@ -67,14 +80,16 @@ impl Record {
 
     /// Begins to measure: a fault happens now.
     pub fn mark_fault(&self) {
-        self.recovered_at.store(u64::MAX, Ordering::SeqCst);
-        self.fault_at.store(self.now(), Ordering::SeqCst);
+        *self.gap.lock().unwrap_or_else(PoisonError::into_inner) = Gap {
+            from: self.now(),
+            until: None,
+        };
     }
 
     /// From the fault to the first acknowledgement of a write that began after it.
     pub fn gap(&self) -> Option<Duration> {
-        let end = self.recovered_at.load(Ordering::SeqCst);
-        (end != u64::MAX).then(|| Duration::from_nanos(end - self.fault_at.load(Ordering::SeqCst)))
+        let gap = self.gap.lock().unwrap_or_else(PoisonError::into_inner);
+        gap.until.map(|until| Duration::from_nanos(until - gap.from))
     }
 
     pub fn operations(&self) -> Vec<Operation> {
@@ -87,9 +102,7 @@ impl Record {
             self.highest_revision.fetch_max(revision, Ordering::Relaxed);
             if done.answer.is_write() {
                 self.acknowledged.fetch_add(1, Ordering::Relaxed);
-                if operation.call >= self.fault_at.load(Ordering::SeqCst) {
-                    self.recovered_at.fetch_min(done.at, Ordering::SeqCst);
-                }
+                self.gap.lock().unwrap_or_else(PoisonError::into_inner).end(&operation, done.at);
             }
         }
         self.operations.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
@@ -279,4 +292,37 @@ fn seen(kv: &KeyValue) -> Result<Seen, Status> {
         value: value(kv)?,
         mod_revision: kv.mod_revision,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_began_before_the_fault_does_not_end_the_gap() {
+        let record = Record::new(0, false);
+        let write = |call, at| {
+            let done = Some(Done {
+                at,
+                answer: Answer::Put { revision: 2 },
+            });
+            record.push(Operation {
+                client: 1,
+                key: Key(1),
+                call,
+                action: Action::Put(Value(1)),
+                done,
+            });
+        };
+        let before = record.now();
+        record.mark_fault();
+        let from = record.gap.lock().expect("not poisoned").from;
+        write(before, from + 10);
+        assert_eq!(record.gap(), None);
+        write(from + 20, from + 50);
+        write(from + 30, from + 40);
+        assert_eq!(record.gap(), Some(Duration::from_nanos(40)));
+        record.mark_fault();
+        assert_eq!(record.gap(), None);
+    }
 }

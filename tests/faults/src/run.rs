@@ -76,11 +76,11 @@ async fn play(fault: Fault, options: &Options, cluster: &mut Cluster, load: &Loa
         record.mark_fault();
         let injected = Instant::now();
         let done = fault.inject(cluster, leader, options, &mut chance)?;
-        let is_alone = options.members.len() < 3;
-        if !is_alone {
+        // One or two members can't do without one.
+        if options.members.len() > 2 {
             wait("a write during the fault", PATIENCE, || record.gap().is_some()).await?;
-            tokio::time::sleep(fault.lasts(options.election).saturating_sub(injected.elapsed())).await;
         }
+        tokio::time::sleep(fault.lasts(options.election).saturating_sub(injected.elapsed())).await;
         done.heal(cluster).await?;
         wait("a write after the fault", PATIENCE, || record.gap().is_some()).await?;
         row.gaps.extend(record.gap());
