@@ -54,6 +54,12 @@ impl Row {
     }
 }
 
+/// The middle of sorted ones; of an even number the mean of the two in the middle.
+fn median(sorted: &[Duration]) -> Option<Duration> {
+    let (low, high) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
+    Some((*low + *high) / 2)
+}
+
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut gaps = self.gaps.clone();
@@ -66,7 +72,7 @@ impl fmt::Display for Row {
             self.fault.name(),
             gaps.len(),
             self.round_time.as_secs_f64(),
-            self.gap(gaps.get(gaps.len() / 2)),
+            self.gap(median(&gaps).as_ref()),
             self.gap(gaps.last())
         )?;
         writeln!(
@@ -87,5 +93,19 @@ impl fmt::Display for Row {
             write!(f, "\n    VIOLATION: {}", violation.trim_end().replace('\n', "\n      "))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_gaps() {
+        let median = |gaps: &[u64]| median(&gaps.iter().map(|ms| Duration::from_millis(*ms)).collect::<Vec<_>>());
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[4]), Some(Duration::from_millis(4)));
+        assert_eq!(median(&[4, 6]), Some(Duration::from_millis(5)));
+        assert_eq!(median(&[4, 6, 100]), Some(Duration::from_millis(6)));
     }
 }
