@@ -38,11 +38,11 @@ pub async fn connect(endpoint: &str) -> anyhow::Result<Client> {
     Ok(client)
 }
 
-/// The connections that `clients` clients share.
-pub async fn connections(endpoint: &str, clients: usize) -> anyhow::Result<Vec<Client>> {
+/// The connections that `clients` clients share, to all endpoints in turn.
+pub async fn connections(endpoints: &[String], clients: usize) -> anyhow::Result<Vec<Client>> {
     let mut all = Vec::new();
-    for _ in 0..clients.min(MOST_CONNECTIONS) {
-        all.push(connect(endpoint).await?);
+    for number in 0..clients.min(MOST_CONNECTIONS) {
+        all.push(connect(&endpoints[number % endpoints.len()]).await?);
     }
     Ok(all)
 }
@@ -59,13 +59,13 @@ pub async fn call<A: Message + Default>(client: &Client, path: &'static str, req
 /// Runs `clients` clients for `length`. `request(client, round)` gives the message to send, encoded; answers are checked for
 /// success only, so that the generator costs as little as it can.
 pub async fn closed_loop(
-    endpoint: &str,
+    endpoints: &[String],
     clients: usize,
     length: Duration,
     path: &'static str,
     request: impl Fn(usize, u64) -> Bytes + Send + Sync + 'static,
 ) -> anyhow::Result<Outcome> {
-    let connections = connections(endpoint, clients).await?;
+    let connections = connections(endpoints, clients).await?;
     let request = Arc::new(request);
     run(clients, length, move |client, round| {
         let (connection, request) = (connections[client % connections.len()].clone(), request.clone());

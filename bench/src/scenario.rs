@@ -41,11 +41,17 @@ pub fn all() -> Vec<String> {
     for clients in [1, 100, 1000] {
         names.extend(["put", "txn-put", "get-serializable", "get-linearizable"].map(|name| format!("{name}/{clients}")));
     }
+    for clients in [1, 100, 1000] {
+        names.extend(["cluster-put", "cluster-get-linearizable"].map(|name| format!("{name}/{clients}")));
+    }
     names.extend(["page", "watch-fanout", "lease-keepalive", "start-up", "defrag"].map(String::from));
     names
 }
 
-/// Runs one scenario on a fresh member of `binary` with its data below `folder`.
+/// Members of a cluster under measurement; clients are spread over all of them.
+const MEMBERS: usize = 3;
+
+/// Runs one scenario on a fresh member of `binary`, or a fresh cluster, with its data below `folder`.
 pub async fn run(name: &str, binary: &Path, folder: &Path, scale: Scale) -> anyhow::Result<Figures> {
     let (kind, clients) = name.split_once('/').unwrap_or((name, "1"));
     let clients: usize = clients.parse()?;
@@ -53,8 +59,9 @@ pub async fn run(name: &str, binary: &Path, folder: &Path, scale: Scale) -> anyh
     if kind == "start-up" {
         return start_up(binary, &data, scale).await;
     }
-    let server = Server::start(binary, &data, &[])?;
-    let figures = match kind {
+    let members = if kind.starts_with("cluster-") { MEMBERS } else { 1 };
+    let server = Server::start_cluster(binary, &data, members, &[])?;
+    let figures = match kind.trim_start_matches("cluster-") {
         "put" => put(&server, clients, scale, false).await,
         "txn-put" => put(&server, clients, scale, true).await,
         "get-serializable" => get(&server, clients, scale, true).await,
@@ -86,10 +93,10 @@ fn put_request(key: Bytes) -> pb::PutRequest {
 }
 
 /// Fills the member with `count` keys, as fast as it goes.
-async fn fill(endpoint: &str, count: usize, value: Bytes) -> anyhow::Result<()> {
+async fn fill(endpoints: &[String], count: usize, value: Bytes) -> anyhow::Result<()> {
     let next = Arc::new(AtomicU64::new(0));
     let mut tasks = tokio::task::JoinSet::new();
-    for client in load::connections(endpoint, 64).await? {
+    for client in load::connections(endpoints, 64).await? {
         let (next, value) = (next.clone(), value.clone());
         tasks.spawn(async move {
             loop {
@@ -159,14 +166,14 @@ async fn put(server: &Server, clients: usize, scale: Scale, in_txn: bool) -> any
         )
     };
     let path = if in_txn { TXN } else { PUT };
-    load::closed_loop(&server.endpoint, clients, scale.length / 5, path, request).await?; // warm
+    load::closed_loop(&server.endpoints, clients, scale.length / 5, path, request).await?; // warm
     let before = server.cost()?;
-    let outcome = load::closed_loop(&server.endpoint, clients, scale.length, path, request).await?;
+    let outcome = load::closed_loop(&server.endpoints, clients, scale.length, path, request).await?;
     Ok(figures(&outcome, before, server.cost()?))
 }
 
 async fn get(server: &Server, clients: usize, scale: Scale, serializable: bool) -> anyhow::Result<Figures> {
-    fill(&server.endpoint, scale.keys, value()).await?;
+    fill(&server.endpoints, scale.keys, value()).await?;
     let keys = scale.keys;
     let request = move |client: usize, round: u64| {
         let key = key((client.wrapping_mul(7919) + round as usize * 104_729) % keys);
@@ -179,17 +186,17 @@ async fn get(server: &Server, clients: usize, scale: Scale, serializable: bool) 
             .encode_to_vec(),
         )
     };
-    load::closed_loop(&server.endpoint, clients, scale.length / 5, RANGE, request).await?;
+    load::closed_loop(&server.endpoints, clients, scale.length / 5, RANGE, request).await?;
     let before = server.cost()?;
-    let outcome = load::closed_loop(&server.endpoint, clients, scale.length, RANGE, request).await?;
+    let outcome = load::closed_loop(&server.endpoints, clients, scale.length, RANGE, request).await?;
     Ok(figures(&outcome, before, server.cost()?))
 }
 
 /// Pages of 10 000 out of 300 000 keys; an operation is a returned key.
 async fn page(server: &Server, scale: Scale) -> anyhow::Result<Figures> {
     let (total, limit) = (scale.keys * 3, scale.keys / 10);
-    fill(&server.endpoint, total, Bytes::from_static(b"a small value of a list")).await?;
-    let client = load::connect(&server.endpoint).await?;
+    fill(&server.endpoints, total, Bytes::from_static(b"a small value of a list")).await?;
+    let client = load::connect(server.endpoint()).await?;
     let request = pb::RangeRequest {
         key: Bytes::from_static(b"/"),
         range_end: Bytes::from_static(b"0"),
@@ -221,7 +228,7 @@ async fn watch_fanout(server: &Server, scale: Scale) -> anyhow::Result<Figures> 
     let seen = Arc::new(AtomicU64::new(0));
     let mut senders = Vec::new();
     for _ in 0..STREAMS {
-        let client = load::connect(&server.endpoint).await?;
+        let client = load::connect(server.endpoint()).await?;
         let (sender, mut answers) = client.stream(WATCH, &Metadata::new(), None)?;
         for _ in 0..WATCHERS / STREAMS {
             let create = pb::WatchCreateRequest {
@@ -247,7 +254,7 @@ async fn watch_fanout(server: &Server, scale: Scale) -> anyhow::Result<Figures> 
         });
         senders.push((sender, client));
     }
-    let writer = load::connect(&server.endpoint).await?;
+    let writer = load::connect(server.endpoint()).await?;
     let before = server.cost()?;
     let (begun, mut events) = (Instant::now(), 0);
     let mut latency = hdrhistogram::Histogram::new_with_bounds(1_000, 120_000_000_000, 3)?;
@@ -277,7 +284,7 @@ async fn watch_fanout(server: &Server, scale: Scale) -> anyhow::Result<Figures> 
 async fn keep_alive(server: &Server, scale: Scale) -> anyhow::Result<Figures> {
     const STREAMS: usize = 100;
     let mut streams = Vec::new();
-    for client in load::connections(&server.endpoint, STREAMS).await? {
+    for client in load::connections(&server.endpoints, STREAMS).await? {
         let lease: pb::LeaseGrantResponse = call(&client, GRANT, &pb::LeaseGrantRequest { ttl: 3600, id: 0 }).await?;
         let (sender, answers) = client.stream(KEEP_ALIVE, &Metadata::new(), None)?;
         streams.push(Arc::new((sender, tokio::sync::Mutex::new(answers), lease.id, client)));
@@ -299,7 +306,7 @@ async fn keep_alive(server: &Server, scale: Scale) -> anyhow::Result<Figures> {
 /// A member with many keys is stopped and started again: time to its first answer and memory then.
 async fn start_up(binary: &Path, data: &Path, scale: Scale) -> anyhow::Result<Figures> {
     let server = Server::start(binary, data, &[])?;
-    fill(&server.endpoint, scale.start_keys, value()).await?;
+    fill(&server.endpoints, scale.start_keys, value()).await?;
     server.stop()?;
     let server = Server::start(binary, data, &[])?;
     let cost = server.cost()?;
@@ -318,7 +325,7 @@ async fn start_up(binary: &Path, data: &Path, scale: Scale) -> anyhow::Result<Fi
 async fn defrag(server: &Server, scale: Scale) -> anyhow::Result<Figures> {
     const LARGE: usize = 64 * 1024;
     let keys = (scale.defrag_bytes / LARGE as u64) as usize;
-    let client = load::connect(&server.endpoint).await?;
+    let client = load::connect(server.endpoint()).await?;
     for number in 0..keys {
         let put = pb::PutRequest {
             key: key(number),
@@ -343,7 +350,7 @@ async fn defrag(server: &Server, scale: Scale) -> anyhow::Result<Figures> {
     let _: pb::CompactionResponse = call(&client, COMPACT, &pb::CompactionRequest { revision, physical: true }).await?;
     let before = server.cost()?;
     let putting = tokio::spawn({
-        let endpoint = server.endpoint.clone();
+        let endpoint = server.endpoint().to_owned();
         async move {
             let client = load::connect(&endpoint).await?;
             let mut longest = Duration::ZERO;
