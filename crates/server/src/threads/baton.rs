@@ -199,14 +199,16 @@ impl<M: Machine> Drop for Claim<'_, M> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::sync::mpsc;
+    use std::sync::{Arc, Barrier, mpsc};
 
     use super::*;
 
     const GUESTS: usize = 4;
-    const PER_GUEST: u64 = 20_000;
+    /// Many ends: only the last command of all can be left lying, any other is found with the next one.
+    const ROUNDS: u64 = 300;
+    /// Commands of a guest in a round.
+    const PER_ROUND: u64 = 50;
     const LIMIT: Duration = Duration::from_secs(60);
 
     enum Note {
@@ -214,10 +216,11 @@ mod tests {
         Tick,
     }
 
-    /// Notes what it is given, and tells when it has been given all.
+    /// Notes what it is given, and tells when it has been given all of a round.
     struct Model {
         driven: Arc<AtomicBool>,
         next: [u64; GUESTS],
+        rounds: u64,
         ticks: u64,
         done: mpsc::Sender<u64>,
     }
@@ -238,7 +241,8 @@ mod tests {
                 }
             }
             self.driven.store(false, Ordering::SeqCst);
-            if self.next == [PER_GUEST; GUESTS] {
+            if self.next == [(self.rounds + 1) * PER_ROUND; GUESTS] {
+                self.rounds += 1;
                 let _ = self.done.send(self.ticks);
             }
         }
@@ -249,6 +253,7 @@ mod tests {
         let model = Model {
             driven: Arc::default(),
             next: [0; GUESTS],
+            rounds: 0,
             ticks: 0,
             done,
         };
@@ -262,7 +267,7 @@ mod tests {
         Bring,
         /// Laid down, and attended to after some more.
         LayDown,
-        /// Left while the guest holds the baton, and driven by it every second time.
+        /// Left while the guest holds the baton, and driven by it every second time, but not the last.
         Claim,
     }
 
@@ -273,7 +278,7 @@ mod tests {
             Way::Bring => baton.bring(command),
             Way::LayDown => {
                 baton.lay_down(command);
-                if number.is_multiple_of(3) || number + 1 == PER_GUEST {
+                if number.is_multiple_of(3) || (number + 1).is_multiple_of(PER_ROUND) {
                     baton.attend();
                 }
             }
@@ -291,23 +296,30 @@ mod tests {
     fn stress(tick: Option<Tick<Note>>, way: fn(usize, u64) -> Way) -> u64 {
         let baton = Arc::new(Baton::new());
         let (model, all) = model();
-        let guests: Vec<_> = (0..GUESTS)
-            .map(|guest| {
-                let baton = baton.clone();
-                std::thread::spawn(move || {
-                    for number in 0..PER_GUEST {
-                        give(&baton, guest, number, way(guest, number));
+        let begin = Arc::new(Barrier::new(GUESTS + 1));
+        for guest in 0..GUESTS {
+            let (baton, begin) = (baton.clone(), begin.clone());
+            std::thread::spawn(move || {
+                for number in 0..ROUNDS * PER_ROUND {
+                    if number.is_multiple_of(PER_ROUND) {
+                        begin.wait();
                     }
-                })
-            })
-            .collect();
+                    give(&baton, guest, number, way(guest, number));
+                }
+            });
+        }
+        begin.wait();
         // Its own thread comes last: what was left before has to wait for it.
         let own = baton.clone();
         std::thread::spawn(move || own.run(model, tick));
-        for guest in guests {
-            guest.join().expect("a guest failed");
+        let mut ticks = 0;
+        for round in 1..=ROUNDS {
+            ticks = all.recv_timeout(LIMIT).expect("commands were left lying");
+            if round < ROUNDS {
+                begin.wait();
+            }
         }
-        all.recv_timeout(LIMIT).expect("commands were left lying")
+        ticks
     }
 
     const WAYS: [Way; 4] = [Way::Leave, Way::Bring, Way::LayDown, Way::Claim];

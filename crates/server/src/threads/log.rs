@@ -1,6 +1,7 @@
 //! The thread that owns the write-ahead log: gathers all waiting appends, writes once, syncs once, reports.
 //!
-//! Stands at step 6 of the life of a Put. A failed write or sync ends the process: nothing is retried.
+//! Stands at step 6 of the life of a Put; a Put alone is also applied and answered from here. A failed write or sync ends the process:
+//! nothing is retried.
 
 use std::path::PathBuf;
 use std::sync::Arc;
