@@ -7,3 +7,4 @@ mod kill;
 mod lifecycle;
 mod limits;
 mod tls;
+mod told;

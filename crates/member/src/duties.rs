@@ -45,6 +45,7 @@ pub struct Duties {
     publish_at: Duration,
     version_at: Duration,
     scan_at: Duration,
+    leases_expired: u64,
 }
 
 impl Duties {
@@ -53,6 +54,7 @@ impl Duties {
             publish_at: config.started,
             version_at: config.started,
             scan_at: config.started,
+            leases_expired: 0,
             config,
             cluster,
             lessor,
@@ -118,8 +120,14 @@ impl Duties {
         }
     }
 
-    fn scan_leases(&self, now: Duration, proposals: &mut Vec<Proposal>) {
+    /// Leases found expired since the start.
+    pub fn leases_expired(&self) -> u64 {
+        self.leases_expired
+    }
+
+    fn scan_leases(&mut self, now: Duration, proposals: &mut Vec<Proposal>) {
         for lease in self.lessor.expired(now, LEASE_SCAN_LIMIT) {
+            self.leases_expired += 1;
             let request = LeaseRevokeRequest { id: lease.0 };
             self.propose(Body::LeaseRevoke, &request.encode_to_vec(), proposals);
         }

@@ -3,7 +3,9 @@
 //! Asked twice: by the server before it proposes (step 2 of the life of a Put) and by the applier, where it never stops an entry but
 //! makes this member raise `NOSPACE`.
 
-use api::pb::etcdserverpb::{PutRequest, RequestOp, TxnRequest, request_op};
+use api::MemberId;
+use api::pb::etcdserverpb::alarm_request::AlarmAction;
+use api::pb::etcdserverpb::{AlarmRequest, AlarmType, PutRequest, RequestOp, TxnRequest, request_op};
 
 use crate::limits::{LEASE_COST_BYTES, PUT_OVERHEAD_BYTES};
 
@@ -31,6 +33,15 @@ impl Quota {
     /// Whether a request of this cost still fits a database of this size.
     pub fn fits(&self, db_size: u64, cost: u64) -> bool {
         cost == 0 || self.limit.is_none_or(|limit| db_size.saturating_add(cost) < limit)
+    }
+}
+
+/// How a member whose database is full says so.
+pub fn no_space(member: MemberId) -> AlarmRequest {
+    AlarmRequest {
+        action: AlarmAction::Activate as i32,
+        member_id: member.0,
+        alarm: AlarmType::Nospace as i32,
     }
 }
 

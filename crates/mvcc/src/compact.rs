@@ -73,6 +73,11 @@ impl CompactJob {
         self.deleted
     }
 
+    /// Whether the next step looks at the index; the later ones look at the database.
+    pub fn is_in_index(&self) -> bool {
+        matches!(self.phase, Phase::Waiting | Phase::Index(_))
+    }
+
     /// Looks at the next slice and hands the deletes of what nobody can see to the backend.
     ///
     /// # Panics

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use api::{LeaseId, Revision};
 use backend::{Backend, BackendError, Bucket, ReadView, RevisionKey, schema};
@@ -51,6 +51,7 @@ pub(crate) fn restore(backend: Backend, attach: &mut dyn FnMut(LeaseId, Bytes)) 
         revision: AtomicI64::new(revision),
         compacted: AtomicI64::new(compacted),
         finished: AtomicI64::new(finished.unwrap_or(NEVER)),
+        put_bytes: AtomicU64::new(0),
         hashes: Hashes::default(),
     };
     Ok(Restored {

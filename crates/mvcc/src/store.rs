@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use api::pb::etcdserverpb::request_op::Request;
 use api::pb::etcdserverpb::{RangeRequest, TxnRequest, TxnResponse};
@@ -66,6 +66,8 @@ pub(crate) struct Core {
     pub compacted: AtomicI64,
     /// The newest compaction whose deletes are all handed over; `NEVER` before any.
     pub finished: AtomicI64,
+    /// Bytes of all keys and values put since the start.
+    pub put_bytes: AtomicU64,
     pub hashes: Hashes,
 }
 
@@ -137,6 +139,11 @@ impl Store {
     /// The revision of the newest compaction; -1 before any.
     pub fn compact_revision(&self) -> i64 {
         self.inner.core.load().compacted()
+    }
+
+    /// Bytes of all keys and values put since the start.
+    pub fn put_bytes(&self) -> u64 {
+        self.inner.core.load().put_bytes.load(Ordering::Relaxed)
     }
 
     /// Keys in the index, deleted ones that are still remembered included (`etcd_debugging_mvcc_keys_total` counts so).

@@ -277,6 +277,7 @@ impl Writer {
     /// Gives a new pair its revision and enters it everywhere.
     fn enter(&mut self, key: &[u8], value: &[u8], lease: LeaseId, leases: &mut dyn LeaseSink) {
         let revision = self.next_revision();
+        self.core.put_bytes.fetch_add((key.len() + value.len()) as u64, Ordering::Relaxed);
         let entered = self.core.index.put(key, revision);
         let stored = Kv {
             key,

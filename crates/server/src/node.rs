@@ -2,18 +2,19 @@
 //!
 //! Stands at steps 3 and 12 of the life of a Put. Shared by all network threads; never applies and never writes a file.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use api::pb::etcdserverpb::{RequestHeader, ResponseHeader};
+use api::pb::etcdserverpb::{AlarmType, RequestHeader, ResponseHeader};
 use api::{ClusterId, Error, MemberId, Status};
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use member::apply::Response;
 use member::propose::{Body, RequestIds, Waiters, wrap};
 use member::replicate::{EntryKind, Proposal, ProposalId, ReadContext};
+use prost::Message;
 use tokio::sync::oneshot;
 use world::Clock;
 
@@ -35,6 +36,8 @@ pub struct Limits {
     pub election: Duration,
     /// `--strict-reconfig-check`.
     pub strict_reconfig: bool,
+    /// From when on a unary request is slow.
+    pub warning_unary: Duration,
 }
 
 type Waiter = oneshot::Sender<Result<Response, Status>>;
@@ -65,6 +68,8 @@ pub struct Node {
     pub(crate) transport: OnceLock<peer::Transport>,
     /// Told when this member is no member any more.
     pub(crate) removed: tokio::sync::Notify,
+    /// The alarm of a full database is on its way.
+    pub(crate) raising_alarm: AtomicBool,
     pub(crate) committer: Sender<CommitCommand>,
 }
 
@@ -112,6 +117,13 @@ impl Node {
 
     /// Has a request put in order and applied on every member. `raw` is the request as the client encoded it.
     pub async fn propose(&self, body: Body, raw: &[u8]) -> Result<Response, Status> {
+        let begun = Instant::now();
+        let result = self.put_in_order(body, raw).await;
+        self.metrics.request_took(body.into(), result.is_ok(), begun.elapsed());
+        result
+    }
+
+    async fn put_in_order(&self, body: Body, raw: &[u8]) -> Result<Response, Status> {
         if self.progress.is_overloaded() {
             self.metrics.server_proposals_failed_total.inc();
             return Err(Error::RequestTooManyRequests.into());
@@ -218,6 +230,7 @@ impl Node {
             Ok(Err(_)) => Err(Error::Stopped.into()),
             Err(_) => {
                 self.metrics.server_read_indexes_failed_total.inc();
+                self.metrics.server_slow_read_indexes_total.inc();
                 Err(Error::Timeout.into())
             }
         }
@@ -245,16 +258,14 @@ impl Node {
         if self.quota.fits(self.backend.size(), cost) {
             return Ok(());
         }
-        if !self.alarms.is_raised(self.member_id, api::pb::etcdserverpb::AlarmType::Nospace) {
+        let raised = self.alarms.is_raised(self.member_id, AlarmType::Nospace);
+        if !raised && !self.raising_alarm.swap(true, Ordering::AcqRel) {
             let node = self.clone();
             tokio::spawn(async move {
-                let request = api::pb::etcdserverpb::AlarmRequest {
-                    action: api::pb::etcdserverpb::alarm_request::AlarmAction::Activate as i32,
-                    member_id: node.member_id.0,
-                    alarm: api::pb::etcdserverpb::AlarmType::Nospace as i32,
-                };
+                let request = member::quota::no_space(node.member_id).encode_to_vec();
                 // Whoever writes next tries again if this fails.
-                let _ = node.propose(Body::Alarm, &prost::Message::encode_to_vec(&request)).await;
+                let _ = node.propose(Body::Alarm, &request).await;
+                node.raising_alarm.store(false, Ordering::Release);
             });
         }
         Err(Error::NoSpace.into())
@@ -291,6 +302,6 @@ pub fn store_error(error: mvcc::MvccError) -> Status {
 }
 
 /// Encodes a message for the transport.
-pub fn encode(message: &impl prost::Message) -> Bytes {
+pub fn encode(message: &impl Message) -> Bytes {
     Bytes::from(message.encode_to_vec())
 }

@@ -1,7 +1,7 @@
 //! A member from start to stop: opens its data directory, starts its threads, serves, and ends in order.
 
 use std::io;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -92,6 +92,12 @@ async fn serve(prepared: &Prepared) -> Result<(), RunError> {
     let opened = open(&disk, prepared, existing, &clock)?;
     startup::check_auth_token(config)?;
     host::raise_file_limit();
+    let most_connections = host::connection_limit().unwrap_or_else(|limit| {
+        log::fatal(
+            "file descriptor limit of etcd process is too low; please set higher",
+            &[field("limit", limit), field("recommended-limit", host::RESERVED_FILES)],
+        )
+    });
     let metrics = Metrics::new(config.metrics == "extensive");
     let traffic = traffic::runtime()?;
     let (node, threads, transport) = start(opened, config, disk, clock, metrics.clone(), peers, &traffic)?;
@@ -145,7 +151,7 @@ async fn serve(prepared: &Prepared) -> Result<(), RunError> {
             tls: tls.clone().filter(|_| url.is_secure()),
             ..door.clone()
         };
-        tokio::spawn(workers.clone().listen(listener, door));
+        tokio::spawn(workers.clone().listen(listener, door, most_connections));
     }
     for (url, listener) in http_only {
         let door = Door {
@@ -154,7 +160,7 @@ async fn serve(prepared: &Prepared) -> Result<(), RunError> {
             pages: true,
             ..door.clone()
         };
-        tokio::spawn(workers.clone().listen(listener, door));
+        tokio::spawn(workers.clone().listen(listener, door, most_connections));
     }
     for (url, listener) in metrics_only {
         log::info("serving metrics", &[field("address", url.to_string())]);
@@ -165,7 +171,7 @@ async fn serve(prepared: &Prepared) -> Result<(), RunError> {
             pages: true,
             ..door.clone()
         };
-        tokio::spawn(workers.clone().listen(listener, door));
+        tokio::spawn(workers.clone().listen(listener, door, most_connections));
     }
     if let Err(error) = host::notify_ready() {
         log::warn("failed to notify systemd for readiness", &[log::error_field(&error)]);
@@ -324,6 +330,7 @@ fn start(
             watch_progress_interval: config.watch_progress_interval(),
             election: config.election(),
             strict_reconfig: config.strict_reconfig_check,
+            warning_unary: config.warning_unary_request_duration.to_std(),
         },
         metrics,
         peers,
@@ -333,6 +340,7 @@ fn start(
         waiters: Waiters::new(),
         reads: Waiters::new(),
         next_read: AtomicU64::new(1),
+        raising_alarm: AtomicBool::new(false),
         raft: queues.raft(),
         committer: queues.committer(),
     });

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::grpc::Services;
 use crate::http::{BodyError, Doors, Http, Peer};
@@ -52,6 +52,8 @@ enum Socket {
 struct Arrival {
     socket: Socket,
     door: Door,
+    /// Its place among the connections that the listener takes; given back when it ends.
+    _place: OwnedSemaphorePermit,
 }
 
 /// The threads that serve connections.
@@ -103,35 +105,42 @@ impl Workers {
         })
     }
 
-    /// Accepts connections until shutdown.
-    pub async fn listen(self, listener: Listener, door: Door) -> io::Result<()> {
+    /// Accepts connections until shutdown, at most `most` at a time: those beyond wait in the kernel's queue.
+    pub async fn listen(self, listener: Listener, door: Door, most: u64) -> io::Result<()> {
         let mut shutdown = self.shutdown.clone();
+        let places = Arc::new(Semaphore::new(
+            usize::try_from(most).map_or(Semaphore::MAX_PERMITS, |most| most.min(Semaphore::MAX_PERMITS)),
+        ));
         match listener {
             Listener::Tcp(listener) => {
                 let listener = TcpListener::from_std(listener)?;
                 loop {
                     let accepted = tokio::select! {
-                        accepted = listener.accept() => accepted,
+                        accepted = placed(&places, listener.accept()) => accepted,
                         _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
                     };
-                    let Some((socket, address)) = self.survive(accepted).await else {
+                    let Some(((socket, address), place)) = self.survive(accepted).await else {
                         continue;
                     };
-                    socket.set_nodelay(true)?;
-                    self.hand_over(Socket::Tcp(socket.into_std()?, address), &door);
+                    // What fails here is this connection's end, not the listener's.
+                    if let Ok(socket) = socket.set_nodelay(true).and_then(|()| socket.into_std()) {
+                        self.hand_over(Socket::Tcp(socket, address), &door, place);
+                    }
                 }
             }
             Listener::Unix(listener) => {
                 let listener = UnixListener::from_std(listener)?;
                 loop {
                     let accepted = tokio::select! {
-                        accepted = listener.accept() => accepted,
+                        accepted = placed(&places, listener.accept()) => accepted,
                         _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
                     };
-                    let Some((socket, _)) = self.survive(accepted).await else {
+                    let Some(((socket, _), place)) = self.survive(accepted).await else {
                         continue;
                     };
-                    self.hand_over(Socket::Unix(socket.into_std()?), &door);
+                    if let Ok(socket) = socket.into_std() {
+                        self.hand_over(Socket::Unix(socket), &door, place);
+                    }
                 }
             }
         }
@@ -149,12 +158,13 @@ impl Workers {
         }
     }
 
-    fn hand_over(&self, socket: Socket, door: &Door) {
-        let place = self.next.fetch_add(1, Ordering::Relaxed) % self.queues.len();
+    fn hand_over(&self, socket: Socket, door: &Door, place: OwnedSemaphorePermit) {
+        let worker = self.next.fetch_add(1, Ordering::Relaxed) % self.queues.len();
         // A worker lives as long as the process.
-        let _ = self.queues[place].send(Arrival {
+        let _ = self.queues[worker].send(Arrival {
             socket,
             door: door.clone(),
+            _place: place,
         });
     }
 
@@ -175,9 +185,15 @@ async fn keep_a_timer_near() {
     }
 }
 
+/// Waits for a free place, then for a connection to take it.
+async fn placed<T>(places: &Arc<Semaphore>, accept: impl Future<Output = io::Result<T>>) -> io::Result<(T, OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+    Ok((accept.await?, place))
+}
+
 async fn serve(arrival: Arrival, shutdown: watch::Receiver<bool>) -> io::Result<()> {
-    let door = arrival.door;
-    match arrival.socket {
+    let Arrival { socket, door, _place } = arrival;
+    match socket {
         Socket::Tcp(socket, address) => {
             let peer = Peer {
                 address: Some(address),

@@ -28,7 +28,7 @@ use crate::request::{self, Request};
 use crate::snapshot::DiskSnapshot;
 use crate::stats::Progress;
 
-pub use outcome::{Answer, ApplyError, ApplyOutcome, Compaction, Response};
+pub use outcome::{Answer, ApplyError, ApplyOutcome, Compaction, Observer, Response};
 pub use short::is_short;
 use space::Space;
 
@@ -71,6 +71,7 @@ pub struct Applier {
     version_look: Duration,
     /// The newest entry that a lower storage version could not hold.
     newest_of_3_6: RaftIndex,
+    observer: Option<Box<dyn Observer>>,
 }
 
 impl Applier {
@@ -84,8 +85,14 @@ impl Applier {
             space: Space::default(),
             version_look: parts.started,
             newest_of_3_6: RaftIndex(0),
+            observer: None,
             parts,
         }
+    }
+
+    /// Has somebody told of what is applied.
+    pub fn observe(&mut self, observer: Box<dyn Observer>) {
+        self.observer = Some(observer);
     }
 
     /// Applies entries in order. `now` is only used for deadlines of leases.
@@ -93,6 +100,9 @@ impl Applier {
     /// # Errors
     /// `ApplyError`: the process has to end.
     pub fn apply(&mut self, now: Duration, committed: &[Committed], done: &mut ApplyOutcome) -> Result<(), ApplyError> {
+        if let Some(observer) = &mut self.observer {
+            observer.begin();
+        }
         for entry in committed {
             assert_eq!(entry.index.0, self.last.0.0 + 1, "entries are applied without a gap");
             assert!(entry.term >= self.last.1, "terms never go down");
@@ -132,8 +142,11 @@ impl Applier {
             index: entry.index.0,
             problem: error.to_string(),
         })?;
-        let id = decoded.id;
+        let (id, op) = (decoded.id, decoded.request.op());
         let outcome = self.execute(now, entry, id, decoded.request, done)?;
+        if let Some(observer) = &mut self.observer {
+            observer.applied(op, &outcome.result);
+        }
         let waiter = outcome.waiter;
         match self.space.after(outcome, &self.parts, now, done) {
             Some(result) if self.parts.ids.is_own(waiter) => done.answers.push(Answer { id: waiter, result }),

@@ -6,6 +6,7 @@ use api::{RaftIndex, Status};
 
 use crate::cluster::Member;
 use crate::replicate::Proposal;
+use crate::request::Op;
 use crate::snapshot::DiskSnapshot;
 
 /// What a request was answered. Headers hold the revision; ids and term are the server's to add.
@@ -52,6 +53,15 @@ pub struct ApplyOutcome {
     pub snapshot: Option<DiskSnapshot>,
     /// This member was removed: the process stops about a second later.
     pub removed_self: bool,
+}
+
+/// Is told of requests as they are applied, for metrics and the log. Decides nothing.
+pub trait Observer: Send {
+    /// Entries are about to be applied.
+    fn begin(&mut self);
+
+    /// The next request of them was applied, with this result.
+    fn applied(&mut self, op: Op, result: &Result<Response, Status>);
 }
 
 /// Why applying cannot go on. Always the end of the process.

@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use api::pb::etcdserverpb::alarm_request::AlarmAction;
-use api::pb::etcdserverpb::{AlarmRequest, AlarmType, RequestHeader};
+use api::pb::etcdserverpb::RequestHeader;
 use api::{Error, Status};
 use prost::Message;
 
 use super::{Answer, ApplyOutcome, Outcome, Parts, Response};
 use crate::propose::{Body, wrap};
+use crate::quota;
 use crate::replicate::{EntryKind, Proposal, ProposalId};
 
 #[derive(Debug, Default)]
@@ -69,11 +69,7 @@ impl Space {
 
 fn ask(parts: &Parts, now: Duration, done: &mut ApplyOutcome) -> Asked {
     let id = parts.ids.next();
-    let request = AlarmRequest {
-        action: AlarmAction::Activate as i32,
-        member_id: parts.cluster.local_id().0,
-        alarm: AlarmType::Nospace as i32,
-    };
+    let request = quota::no_space(parts.cluster.local_id());
     let header = RequestHeader {
         id,
         ..RequestHeader::default()

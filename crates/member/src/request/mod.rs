@@ -35,6 +35,72 @@ pub enum Request {
     DowngradeVersionTest,
 }
 
+/// What kind of request it is, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Op {
+    Range,
+    Put,
+    DeleteRange,
+    Txn,
+    Compaction,
+    LeaseGrant,
+    LeaseRevoke,
+    Alarm,
+    LeaseCheckpoint,
+    ClusterVersionSet,
+    ClusterMemberAttrSet,
+    DowngradeInfoSet,
+    DowngradeVersionTest,
+    Unknown,
+}
+
+impl Op {
+    /// How many there are.
+    pub const COUNT: usize = Op::Unknown as usize + 1;
+
+    /// As etcd's metrics name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Op::Range => "Range",
+            Op::Put => "Put",
+            Op::DeleteRange => "DeleteRange",
+            Op::Txn => "Txn",
+            Op::Compaction => "Compaction",
+            Op::LeaseGrant => "LeaseGrant",
+            Op::LeaseRevoke => "LeaseRevoke",
+            Op::Alarm => "Alarm",
+            Op::LeaseCheckpoint => "LeaseCheckpoint",
+            Op::ClusterVersionSet => "ClusterVersionSet",
+            Op::ClusterMemberAttrSet => "ClusterMemberAttrSet",
+            Op::DowngradeInfoSet => "DowngradeInfoSet",
+            Op::DowngradeVersionTest => "DowngradeVersionTest",
+            Op::Unknown => "unknown",
+        }
+    }
+}
+
+impl Request {
+    pub fn op(&self) -> Op {
+        match self {
+            Request::Range(_) => Op::Range,
+            Request::Put(_) => Op::Put,
+            Request::DeleteRange(_) => Op::DeleteRange,
+            Request::Txn(_) => Op::Txn,
+            Request::Compaction(_) => Op::Compaction,
+            Request::LeaseGrant(_) => Op::LeaseGrant,
+            Request::LeaseRevoke(_) => Op::LeaseRevoke,
+            Request::Alarm(_) => Op::Alarm,
+            Request::LeaseCheckpoint(_) => Op::LeaseCheckpoint,
+            Request::ClusterVersionSet(_) => Op::ClusterVersionSet,
+            Request::ClusterMemberAttrSet(_) => Op::ClusterMemberAttrSet,
+            Request::DowngradeInfoSet(_) => Op::DowngradeInfoSet,
+            Request::DowngradeVersionTest => Op::DowngradeVersionTest,
+            Request::Auth(_) | Request::Nothing => Op::Unknown,
+        }
+    }
+}
+
 /// An entry's content.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {

@@ -81,6 +81,11 @@ impl WatchStream {
         self.queue.len()
     }
 
+    /// Whether the next [`WatchStream::poll`] may have to read history: that belongs on a thread that may take its time.
+    pub fn is_behind(&self) -> bool {
+        self.queue.behind.load(Ordering::Relaxed) > 0
+    }
+
     fn create(&self, request: WatchCreateRequest) {
         // All that is appended counts as seen: the watcher starts above it.
         self.hub.pump();

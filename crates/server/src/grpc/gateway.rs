@@ -5,21 +5,16 @@ use bytes::Bytes;
 use http2::{Encoded, Reply, Route};
 use tokio::sync::mpsc;
 
+use super::status::from_transport;
 use super::streams::{Answers, Requests};
-use super::{CallContext, METHODS, Services};
+use super::{CallContext, Services};
 use crate::http::{BoxFuture, Call, Rpc};
 
-fn from_transport(status: http2::Status) -> Status {
-    Status {
-        code: Code::from_number(u32::from(status.code.0)),
-        message: status.message,
-    }
-}
-
-fn context(call: &Call) -> CallContext {
+fn context(call: &Call) -> CallContext<'_> {
     CallContext {
         needs_leader: call.metadata.text("hasleader") == Some("true"),
-        client_version: call.metadata.text("client-api-version").map(str::to_owned),
+        client_version: call.metadata.get("client-api-version").map(|version| &version[..]),
+        remote: None,
     }
 }
 
@@ -42,7 +37,7 @@ impl Rpc for Services {
         let Some(number) = self.find(call.path) else {
             return Box::pin(std::future::ready(Err(unknown(call.path))));
         };
-        match self.answer(METHODS[number].method, &context(&call), request) {
+        match self.answer(number, &context(&call), request) {
             Reply::Ready(result) => Box::pin(std::future::ready(result.map(Encoded::into_bytes).map_err(from_transport))),
             Reply::Later(future) => Box::pin(async move { future.await.map(Encoded::into_bytes).map_err(from_transport) }),
         }
@@ -52,12 +47,7 @@ impl Rpc for Services {
         let Some(number) = self.find(call.path) else {
             return Box::pin(std::future::ready(Err(unknown(call.path))));
         };
-        let running = self.run(
-            METHODS[number].method,
-            &context(&call),
-            Requests::Gateway(requests),
-            Answers::Gateway(answers),
-        );
+        let running = self.run(number, &context(&call), Requests::Gateway(requests), Answers::Gateway(answers));
         Box::pin(async move { running.await.map_err(from_transport) })
     }
 }

@@ -1,6 +1,7 @@
 //! KV: Range, RangeStream, Put, DeleteRange, Txn, Compact.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use api::pb::etcdserverpb as pb;
 use api::{Code, Status};
@@ -10,8 +11,10 @@ use member::apply::Response;
 use member::propose::Body;
 use member::quota;
 
+use super::slow::Watched;
 use super::streams::{Answers, Requests};
 use super::{decode, later, ready, to_transport};
+use crate::metrics::RequestType;
 use crate::node::{Node, store_error};
 
 /// Ranges up to this many keys are answered in the connection's own task; larger ones go to a thread that may take its time, so that
@@ -19,27 +22,36 @@ use crate::node::{Node, store_error};
 const INLINE_KEYS: i64 = 128;
 
 /// Answers a Range.
-pub fn range(node: &Arc<Node>, message: Bytes) -> Reply {
+pub fn range(node: &Arc<Node>, watched: Watched, message: Bytes) -> Reply {
     let request = match checked_range(message) {
         Ok(request) => request,
         Err(status) => return Reply::Ready(Err(to_transport(status))),
     };
     let local = request.serializable || node.reads_are_local();
     let small = request.range_end.is_empty() || request.count_only || (1..=INLINE_KEYS).contains(&request.limit);
+    let begun = Instant::now();
     if local && small {
-        return ready(range_now(node, &request));
+        let (result, took) = range_now(node, &request, begun);
+        node.metrics.request_took(RequestType::Range, result.is_ok(), took);
+        return ready(watched, result);
     }
     let node = node.clone();
-    later(async move {
-        if !request.serializable {
-            node.read_index().await?;
-        }
-        if small {
-            return range_now(&node, &request);
-        }
-        let work = tokio::task::spawn_blocking(move || range_now(&node, &request));
-        work.await.map_err(|error| Status::new(Code::Internal, error.to_string()))?
+    later(watched, async move {
+        let result = range_later(node.clone(), request, small).await;
+        node.metrics.request_took(RequestType::Range, result.is_ok(), begun.elapsed());
+        result
     })
+}
+
+async fn range_later(node: Arc<Node>, request: pb::RangeRequest, small: bool) -> Result<Encoded, Status> {
+    if !request.serializable {
+        node.read_index().await?;
+    }
+    if small {
+        return range_now(&node, &request, Instant::now()).0;
+    }
+    let work = tokio::task::spawn_blocking(move || range_now(&node, &request, Instant::now()).0);
+    work.await.map_err(|error| Status::new(Code::Internal, error.to_string()))?
 }
 
 fn checked_range(message: Bytes) -> Result<pb::RangeRequest, Status> {
@@ -48,10 +60,14 @@ fn checked_range(message: Bytes) -> Result<pb::RangeRequest, Status> {
     Ok(request)
 }
 
-fn range_now(node: &Node, request: &pb::RangeRequest) -> Result<Encoded, Status> {
-    let answer = node.store.range(request).map_err(store_error)?;
+/// Reads from what is here, and how long that took since `begun`.
+fn range_now(node: &Node, request: &pb::RangeRequest, begun: Instant) -> (Result<Encoded, Status>, Duration) {
+    let found = node.store.range(request).map_err(store_error);
+    let result = found.map(|answer| Encoded::from(answer.encode(node.header(answer.revision))));
+    let took = begun.elapsed();
     node.metrics.mvcc_range_total.inc();
-    Ok(Encoded::from(answer.encode(node.header(answer.revision))))
+    node.metrics.range_took(result.is_ok(), took);
+    (result, took)
 }
 
 /// Answers a RangeStream: the same answer in pieces, all of one revision.
@@ -121,22 +137,27 @@ pub async fn delete_range(node: Arc<Node>, message: Bytes) -> Result<Encoded, St
 }
 
 /// Answers a Txn: one that only reads is answered from here, like a Range.
-pub fn txn(node: &Arc<Node>, message: Bytes) -> Reply {
+pub fn txn(node: &Arc<Node>, watched: Watched, message: Bytes) -> Reply {
     let request: pb::TxnRequest = match decode(message.clone()) {
         Ok(request) => request,
         Err(status) => return Reply::Ready(Err(to_transport(status))),
     };
     if let Err(error) = mvcc::check::txn(&request, node.limits.max_txn_ops) {
-        return ready(Err(error.into()));
+        return ready(watched, Err(error.into()));
     }
     let node = node.clone();
     if mvcc::Store::is_read_only(&request) {
-        return later(read_txn(node, request));
+        return later(watched, async move {
+            let begun = Instant::now();
+            let result = read_txn(node.clone(), request).await;
+            node.metrics.request_took(RequestType::ReadonlyTxn, result.is_ok(), begun.elapsed());
+            result
+        });
     }
     if let Err(status) = node.check_quota(quota::txn_cost(&request)) {
-        return ready(Err(status));
+        return ready(watched, Err(status));
     }
-    later(async move {
+    later(watched, async move {
         match node.propose(Body::Txn, &message).await? {
             Response::Txn(answer) => Ok(finish_txn(&node, answer)),
             other => Err(unexpected(&other)),

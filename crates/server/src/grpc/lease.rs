@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::pb::etcdserverpb as pb;
-use api::{LeaseId, Status};
+use api::{Code, LeaseId, Status};
 use bytes::Bytes;
 use http2::Encoded;
 use member::apply::Response;
@@ -48,7 +48,18 @@ pub async fn revoke(node: Arc<Node>, message: Bytes) -> Result<Encoded, Status> 
 
 /// Runs a LeaseKeepAlive stream: one answer a request, in order. A lease that is not there is answered with a time to live of 0.
 pub async fn keep_alive(node: Arc<Node>, mut requests: Requests, answers: Answers) -> Result<(), Status> {
-    while let Some(message) = requests.next().await? {
+    loop {
+        let message = match requests.next().await {
+            Ok(Some(message)) => message,
+            Ok(None) => return Ok(()),
+            Err(status) => {
+                if status.code != Code::Canceled {
+                    let failures = &node.metrics.network_server_stream_failures_total;
+                    failures.with(&["receive", "lease-keepalive"]).inc();
+                }
+                return Err(status);
+            }
+        };
         let request: pb::LeaseKeepAliveRequest = decode(message)?;
         // The header is as of before the renewal: what is told of the lease is true at that revision.
         let header = Some(node.header(0));
@@ -60,7 +71,6 @@ pub async fn keep_alive(node: Arc<Node>, mut requests: Requests, answers: Answer
         };
         answers.send(Encoded::message(&answer)).await?;
     }
-    Ok(())
 }
 
 /// Answers a LeaseTimeToLive; a lease that is not there has a time to live of -1.

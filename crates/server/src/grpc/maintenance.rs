@@ -1,6 +1,7 @@
 //! Maintenance: status, alarms, defragmentation, hashes, snapshots.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use api::limits::SNAPSHOT_CHUNK_BYTES;
 use api::pb::etcdserverpb as pb;
@@ -96,7 +97,9 @@ pub async fn defragment(node: Arc<Node>) -> Result<Encoded, Status> {
 pub async fn hash(node: Arc<Node>) -> Result<Encoded, Status> {
     node.commit().await?;
     let work = tokio::task::spawn_blocking(move || {
+        let begun = Instant::now();
         let hash = node.backend.view().hash().map_err(internal)?;
+        node.metrics.mvcc_hash_duration_seconds.observe_duration(begun.elapsed());
         Ok(Encoded::message(&pb::HashResponse {
             header: Some(node.header(0)),
             hash,
@@ -109,7 +112,9 @@ pub async fn hash(node: Arc<Node>) -> Result<Encoded, Status> {
 pub async fn hash_kv(node: Arc<Node>, message: Bytes) -> Result<Encoded, Status> {
     let request: pb::HashKvRequest = decode(message)?;
     let work = tokio::task::spawn_blocking(move || {
+        let begun = Instant::now();
         let answer = node.store.hash_kv(request.revision).map_err(store_error)?;
+        node.metrics.mvcc_hash_rev_duration_seconds.observe_duration(begun.elapsed());
         Ok(Encoded::message(&pb::HashKvResponse {
             header: Some(node.header(0)),
             hash: answer.hash,
@@ -126,6 +131,7 @@ pub async fn snapshot(node: Arc<Node>, mut requests: Requests, answers: Answers)
     node.commit().await?;
     let runtime = tokio::runtime::Handle::current();
     let work = tokio::task::spawn_blocking(move || {
+        let begun = Instant::now();
         let view = node.backend.view();
         let version = storage_version(&node);
         let mut remaining = view.image_size();
@@ -169,7 +175,11 @@ pub async fn snapshot(node: Arc<Node>, mut requests: Requests, answers: Answers)
             blob: Bytes::copy_from_slice(&hash.finalize()),
             version,
         };
-        answers.send_blocking(Encoded::message(&message), &runtime)
+        answers.send_blocking(Encoded::message(&message), &runtime)?;
+        node.metrics
+            .disk_backend_snapshot_duration_seconds
+            .observe_duration(begun.elapsed());
+        Ok(())
     });
     work.await.map_err(internal)?
 }

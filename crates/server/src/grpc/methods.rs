@@ -1,4 +1,4 @@
-//! Every method of etcd 3.7.1, in one list; a test checks it against the contract.
+//! Every method of etcd 3.7.1, in one list, for routes and counters; a test checks it against the contract.
 
 /// A method that has a handler, or the name of one that has none yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +33,26 @@ pub enum Method {
     NotBuilt(&'static str),
 }
 
-impl Method {
-    /// Whether the handler of this method is a streaming one.
+/// Who sends how many messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Unary,
+    ServerStream,
+    BidiStream,
+}
+
+impl Shape {
+    /// As go-grpc-middleware names it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Shape::Unary => "unary",
+            Shape::ServerStream => "server_stream",
+            Shape::BidiStream => "bidi_stream",
+        }
+    }
+
     pub fn streaming(self) -> bool {
-        matches!(
-            self,
-            Method::RangeStream | Method::Watch | Method::LeaseKeepAlive | Method::Snapshot | Method::HealthWatch
-        )
+        self != Shape::Unary
     }
 }
 
@@ -49,8 +62,14 @@ pub struct Entry {
     pub service: &'static str,
     pub name: &'static str,
     pub method: Method,
-    /// Whether the contract says that it streams.
-    pub streaming: bool,
+    pub shape: Shape,
+}
+
+impl Entry {
+    /// Whether its counters are shown before its first call: services that Go registers late are not.
+    pub fn counted_from_start(&self) -> bool {
+        self.service != ELECTION && self.service != LOCK
+    }
 }
 
 const fn unary(service: &'static str, name: &'static str, method: Method) -> Entry {
@@ -58,26 +77,30 @@ const fn unary(service: &'static str, name: &'static str, method: Method) -> Ent
         service,
         name,
         method,
-        streaming: false,
+        shape: Shape::Unary,
     }
 }
 
-const fn stream(service: &'static str, name: &'static str, method: Method) -> Entry {
+const fn server(service: &'static str, name: &'static str, method: Method) -> Entry {
     Entry {
         service,
         name,
         method,
-        streaming: true,
+        shape: Shape::ServerStream,
+    }
+}
+
+const fn bidi(service: &'static str, name: &'static str, method: Method) -> Entry {
+    Entry {
+        service,
+        name,
+        method,
+        shape: Shape::BidiStream,
     }
 }
 
 const fn absent(service: &'static str, name: &'static str) -> Entry {
-    Entry {
-        service,
-        name,
-        method: Method::NotBuilt(name),
-        streaming: false,
-    }
+    unary(service, name, Method::NotBuilt(name))
 }
 
 const KV: &str = "etcdserverpb.KV";
@@ -98,10 +121,10 @@ pub const METHODS: &[Entry] = &[
     unary(KV, "Txn", Method::Txn),
     unary(KV, "DeleteRange", Method::DeleteRange),
     unary(KV, "Compact", Method::Compact),
-    stream(KV, "RangeStream", Method::RangeStream),
-    stream(WATCH, "Watch", Method::Watch),
+    server(KV, "RangeStream", Method::RangeStream),
+    bidi(WATCH, "Watch", Method::Watch),
     unary(LEASE, "LeaseGrant", Method::LeaseGrant),
-    stream(LEASE, "LeaseKeepAlive", Method::LeaseKeepAlive),
+    bidi(LEASE, "LeaseKeepAlive", Method::LeaseKeepAlive),
     unary(LEASE, "LeaseRevoke", Method::LeaseRevoke),
     unary(LEASE, "LeaseTimeToLive", Method::LeaseTimeToLive),
     unary(LEASE, "LeaseLeases", Method::LeaseLeases),
@@ -115,12 +138,12 @@ pub const METHODS: &[Entry] = &[
     unary(MAINTENANCE, "Defragment", Method::Defragment),
     unary(MAINTENANCE, "Hash", Method::Hash),
     unary(MAINTENANCE, "HashKV", Method::HashKv),
-    stream(MAINTENANCE, "Snapshot", Method::Snapshot),
+    server(MAINTENANCE, "Snapshot", Method::Snapshot),
     absent(MAINTENANCE, "Downgrade"),
     unary(MAINTENANCE, "MoveLeader", Method::MoveLeader),
     unary(HEALTH, "Check", Method::HealthCheck),
     unary(HEALTH, "List", Method::HealthList),
-    stream(HEALTH, "Watch", Method::HealthWatch),
+    server(HEALTH, "Watch", Method::HealthWatch),
     absent(AUTH, "AuthDisable"),
     absent(AUTH, "AuthEnable"),
     absent(AUTH, "AuthStatus"),
@@ -140,7 +163,7 @@ pub const METHODS: &[Entry] = &[
     absent(AUTH, "UserRevokeRole"),
     absent(ELECTION, "Campaign"),
     absent(ELECTION, "Leader"),
-    stream(ELECTION, "Observe", Method::NotBuilt("Observe")),
+    server(ELECTION, "Observe", Method::NotBuilt("Observe")),
     absent(ELECTION, "Proclaim"),
     absent(ELECTION, "Resign"),
     absent(LOCK, "Lock"),
@@ -155,18 +178,26 @@ mod tests {
     #[test]
     fn the_list_is_the_contracts() {
         let table = include_str!("../../../../tests/data/contract/grpc-services.tsv");
-        let expected: BTreeSet<(String, bool)> = table
-            .lines()
-            .skip(1)
+        let mut lines = table.lines();
+        let head: Vec<&str> = lines.next().expect("a head").split('\t').collect();
+        let column = |name: &str| head.iter().position(|cell| *cell == name).expect("a column");
+        let (path, shape, shown) = (
+            column("grpc_path"),
+            column("streaming"),
+            column("zero_initialised_in_grpc_server_metrics"),
+        );
+        let expected: BTreeSet<(String, String, bool)> = lines
             .map(|line| {
-                let mut cells = line.split('\t');
-                let path = cells.next().expect("a path").to_owned();
-                (path, cells.nth(2).expect("streaming") != "unary")
+                let cells: Vec<&str> = line.split('\t').collect();
+                (cells[path].to_owned(), cells[shape].to_owned(), cells[shown] == "yes")
             })
             .collect();
-        let ours: BTreeSet<(String, bool)> = METHODS
+        let ours: BTreeSet<(String, String, bool)> = METHODS
             .iter()
-            .map(|m| (format!("/{}/{}", m.service, m.name), m.streaming))
+            .map(|m| {
+                let path = format!("/{}/{}", m.service, m.name);
+                (path, m.shape.label().to_owned(), m.counted_from_start())
+            })
             .collect();
         assert_eq!(expected, ours);
         assert_eq!(ours.len(), METHODS.len(), "a method stands twice in the list");

@@ -10,9 +10,12 @@ mod lease;
 mod maintenance;
 mod membership;
 mod methods;
+mod slow;
+mod status;
 mod streams;
 mod watch;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use api::{Code, Error, Status};
@@ -20,78 +23,77 @@ use bytes::Bytes;
 use http2::{BoxFuture, CallEvent, Context, Encoded, MessageReceiver, MessageSender, MethodId, Reply, Route};
 use prost::Message;
 
+use crate::http::Peer;
 use crate::node::Node;
 pub use maintenance::storage_version;
-pub use methods::{METHODS, Method};
+pub use methods::{Entry, METHODS, Method, Shape};
+use slow::Watched;
+use status::to_transport;
 use streams::{Answers, Requests};
 
 /// All services of a member.
 pub struct Services {
     node: Arc<Node>,
-    /// For each of [`METHODS`], where its counters are.
-    counters: Vec<usize>,
 }
 
 /// What came before the message: what a handler may want to know of the call.
-#[derive(Clone, Debug, Default)]
-pub struct CallContext {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallContext<'c> {
     /// The client asks not to be served without a leader.
     pub needs_leader: bool,
     /// `client-api-version`, for the metrics.
-    pub client_version: Option<String>,
+    pub client_version: Option<&'c [u8]>,
+    pub remote: Option<SocketAddr>,
 }
 
 impl Services {
     pub fn new(node: Arc<Node>) -> Arc<Services> {
-        let counters = METHODS
-            .iter()
-            .map(|entry| {
-                let path = format!("/{}/{}", entry.service, entry.name);
-                node.metrics.grpc.place(&path).unwrap_or_else(|| panic!("no metrics for {path}"))
-            })
-            .collect();
-        Arc::new(Services { node, counters })
+        Arc::new(Services { node })
     }
 
     /// Answers a unary call, at once where that needs no waiting.
-    fn answer(&self, method: Method, cx: &CallContext, message: Bytes) -> Reply {
-        if let Err(status) = self.admit(method, cx, Some(&message)) {
+    fn answer(&self, number: usize, cx: &CallContext<'_>, message: Bytes) -> Reply {
+        let entry = &METHODS[number];
+        if let Err(status) = self.admit(entry, cx, Some(&message)) {
             return Reply::Ready(Err(to_transport(status)));
         }
         let node = &self.node;
-        match method {
-            Method::Range => kv::range(node, message),
-            Method::Put => later(kv::put(node.clone(), message)),
-            Method::DeleteRange => later(kv::delete_range(node.clone(), message)),
-            Method::Txn => kv::txn(node, message),
-            Method::Compact => later(kv::compact(node.clone(), message)),
-            Method::LeaseGrant => later(lease::grant(node.clone(), message)),
-            Method::LeaseRevoke => later(lease::revoke(node.clone(), message)),
-            Method::LeaseTimeToLive => later(lease::time_to_live(node.clone(), message)),
-            Method::LeaseLeases => later(lease::leases(node.clone(), message)),
-            Method::MemberList => later(membership::list(node.clone(), message)),
-            Method::MemberAdd => later(membership::add(node.clone(), message)),
-            Method::MemberPromote => later(membership::promote(node.clone(), message)),
-            Method::MemberRemove => later(membership::remove(node.clone(), message)),
-            Method::MemberUpdate => later(membership::update(node.clone(), message)),
-            Method::MoveLeader => later(maintenance::move_leader(node.clone(), message)),
-            Method::Status => later(maintenance::status(node.clone())),
-            Method::Alarm => later(maintenance::alarm(node.clone(), message)),
-            Method::Defragment => later(maintenance::defragment(node.clone())),
-            Method::Hash => later(maintenance::hash(node.clone())),
-            Method::HashKv => later(maintenance::hash_kv(node.clone(), message)),
-            Method::HealthCheck => ready(health::check(message)),
-            Method::HealthList => ready(health::list()),
-            Method::NotBuilt(name) => ready(Err(not_built(name))),
-            Method::RangeStream | Method::Watch | Method::LeaseKeepAlive | Method::Snapshot | Method::HealthWatch => {
-                ready(Err(Status::new(Code::Internal, "a streaming method was called as a unary one")))
-            }
+        let watched = Watched::new(node.clone(), entry, message.clone(), cx.remote);
+        match entry.method {
+            Method::Range => kv::range(node, watched, message),
+            Method::Put => later(watched, kv::put(node.clone(), message)),
+            Method::DeleteRange => later(watched, kv::delete_range(node.clone(), message)),
+            Method::Txn => kv::txn(node, watched, message),
+            Method::Compact => later(watched, kv::compact(node.clone(), message)),
+            Method::LeaseGrant => later(watched, lease::grant(node.clone(), message)),
+            Method::LeaseRevoke => later(watched, lease::revoke(node.clone(), message)),
+            Method::LeaseTimeToLive => later(watched, lease::time_to_live(node.clone(), message)),
+            Method::LeaseLeases => later(watched, lease::leases(node.clone(), message)),
+            Method::MemberList => later(watched, membership::list(node.clone(), message)),
+            Method::MemberAdd => later(watched, membership::add(node.clone(), message)),
+            Method::MemberPromote => later(watched, membership::promote(node.clone(), message)),
+            Method::MemberRemove => later(watched, membership::remove(node.clone(), message)),
+            Method::MemberUpdate => later(watched, membership::update(node.clone(), message)),
+            Method::MoveLeader => later(watched, maintenance::move_leader(node.clone(), message)),
+            Method::Status => later(watched, maintenance::status(node.clone())),
+            Method::Alarm => later(watched, maintenance::alarm(node.clone(), message)),
+            Method::Defragment => later(watched, maintenance::defragment(node.clone())),
+            Method::Hash => later(watched, maintenance::hash(node.clone())),
+            Method::HashKv => later(watched, maintenance::hash_kv(node.clone(), message)),
+            Method::HealthCheck => ready(watched, health::check(message)),
+            Method::HealthList => ready(watched, health::list()),
+            Method::NotBuilt(name) => ready(watched, Err(not_built(name))),
+            Method::RangeStream | Method::Watch | Method::LeaseKeepAlive | Method::Snapshot | Method::HealthWatch => ready(
+                watched,
+                Err(Status::new(Code::Internal, "a streaming method was called as a unary one")),
+            ),
         }
     }
 
     /// Runs a streaming call.
-    fn run(&self, method: Method, cx: &CallContext, requests: Requests, answers: Answers) -> BoxFuture<Result<(), http2::Status>> {
-        let (node, admitted) = (self.node.clone(), self.admit(method, cx, None));
+    fn run(&self, number: usize, cx: &CallContext<'_>, requests: Requests, answers: Answers) -> BoxFuture<Result<(), http2::Status>> {
+        let entry = &METHODS[number];
+        let (node, method, admitted) = (self.node.clone(), entry.method, self.admit(entry, cx, None));
         let needs_leader = cx.needs_leader;
         Box::pin(async move {
             admitted.map_err(to_transport)?;
@@ -106,16 +108,18 @@ impl Services {
         })
     }
 
-    fn admit(&self, method: Method, cx: &CallContext, message: Option<&Bytes>) -> Result<(), Status> {
-        if self.node.cluster.is_local_learner() && !serves_as_learner(method, message) {
+    fn admit(&self, entry: &Entry, cx: &CallContext<'_>, message: Option<&Bytes>) -> Result<(), Status> {
+        let version = match cx.client_version.map(std::str::from_utf8) {
+            None => None,
+            Some(Ok(version)) => Some(version),
+            Some(Err(_)) => return Err(Error::InvalidClientAPIVersion.into()),
+        };
+        self.node.metrics.client_request(version, entry.shape.streaming());
+        if self.node.cluster.is_local_learner() && !serves_as_learner(entry.method, message) {
             return Err(Error::NotSupportedForLearner.into());
         }
         if cx.needs_leader && self.node.progress.leader() == 0 {
             return Err(Error::NoLeader.into());
-        }
-        if let Some(version) = &cx.client_version {
-            let kind = if method.streaming() { "stream" } else { "unary" };
-            self.node.metrics.server_client_requests_total.with(&[kind, version]).inc();
         }
         Ok(())
     }
@@ -131,7 +135,7 @@ impl http2::Service for Services {
             known_service = true;
             if entry.name == method {
                 let number = number as MethodId;
-                return if entry.method.streaming() || entry.streaming {
+                return if entry.shape.streaming() {
                     Route::Stream(number)
                 } else {
                     Route::Unary(number)
@@ -146,7 +150,7 @@ impl http2::Service for Services {
     }
 
     fn unary(&self, method: MethodId, cx: Context, message: Bytes) -> Reply {
-        self.answer(METHODS[method as usize].method, &context(&cx), message)
+        self.answer(method as usize, &context(&cx), message)
     }
 
     fn stream(
@@ -156,17 +160,12 @@ impl http2::Service for Services {
         requests: MessageReceiver,
         answers: MessageSender,
     ) -> BoxFuture<Result<(), http2::Status>> {
-        self.run(
-            METHODS[method as usize].method,
-            &context(&cx),
-            Requests::Http2(requests),
-            Answers::Http2(answers),
-        )
+        self.run(method as usize, &context(&cx), Requests::Http2(requests), Answers::Http2(answers))
     }
 
     fn observe(&self, method: MethodId, event: CallEvent) {
         let metrics = &self.node.metrics;
-        let counters = metrics.grpc.at(self.counters[method as usize]);
+        let counters = metrics.grpc.at(method as usize);
         match event {
             CallEvent::Started => counters.started(),
             CallEvent::Received { bytes } => {
@@ -208,10 +207,11 @@ fn serves_as_learner(method: Method, message: Option<&Bytes>) -> bool {
     }
 }
 
-fn context(cx: &Context) -> CallContext {
+fn context(cx: &Context) -> CallContext<'_> {
     CallContext {
         needs_leader: cx.metadata.get("hasleader") == Some(b"true"),
-        client_version: cx.metadata.text("client-api-version").map(str::to_owned),
+        client_version: cx.metadata.get("client-api-version"),
+        remote: cx.connection::<Peer>().and_then(|peer| peer.address),
     }
 }
 
@@ -219,16 +219,17 @@ fn not_built(name: &str) -> Status {
     Status::new(Code::Unimplemented, format!("quorate: {name} is not built yet"))
 }
 
-fn to_transport(status: Status) -> http2::Status {
-    http2::Status::new(http2::Code(status.code as u8), status.message)
-}
-
-fn ready(result: Result<Encoded, Status>) -> Reply {
+fn ready(watched: Watched, result: Result<Encoded, Status>) -> Reply {
+    watched.done(result.as_ref().ok());
     Reply::Ready(result.map_err(to_transport))
 }
 
-fn later(future: impl Future<Output = Result<Encoded, Status>> + Send + 'static) -> Reply {
-    Reply::later(async move { future.await.map_err(to_transport) })
+fn later(watched: Watched, future: impl Future<Output = Result<Encoded, Status>> + Send + 'static) -> Reply {
+    Reply::later(async move {
+        let result = future.await;
+        watched.done(result.as_ref().ok());
+        result.map_err(to_transport)
+    })
 }
 
 /// Decodes a request, or says what grpc-go says.

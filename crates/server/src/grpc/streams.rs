@@ -5,6 +5,8 @@ use bytes::Bytes;
 use http2::{Encoded, MessageReceiver, MessageSender};
 use tokio::sync::mpsc;
 
+use super::status::from_transport;
+
 /// Messages from the client.
 pub enum Requests {
     Http2(MessageReceiver),
@@ -58,11 +60,4 @@ impl Answers {
 
 fn gone() -> Status {
     Status::new(Code::Canceled, "context canceled")
-}
-
-fn from_transport(status: http2::Status) -> Status {
-    Status {
-        code: Code::from_number(u32::from(status.code.0)),
-        message: status.message,
-    }
 }

@@ -1,10 +1,10 @@
-//! The list against `tests/data/contract/metrics.tsv`, `metrics-runtime.tsv` and `grpc-services.tsv`.
+//! The list against `tests/data/contract/metrics.tsv` and `metrics-runtime.tsv`.
 
 use std::collections::BTreeMap;
 
-use super::grpc::methods;
 use super::sample::{Metric, Type, Value};
 use super::{Metrics, text};
+use crate::grpc::METHODS;
 
 fn table(name: &str) -> Vec<BTreeMap<String, String>> {
     let path = format!("{}/../../tests/data/contract/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -91,27 +91,11 @@ fn what_is_not_listed_is_known() {
 }
 
 #[test]
-fn methods_are_the_contract() {
-    let rows = table("grpc-services.tsv");
-    let wanted: Vec<(String, String, bool)> = rows
-        .iter()
-        .map(|r| {
-            (
-                r["grpc_path"].clone(),
-                r["streaming"].clone(),
-                r["zero_initialised_in_grpc_server_metrics"] == "yes",
-            )
-        })
-        .collect();
-    let have: Vec<(String, String, bool)> = methods().iter().map(|(p, s, z)| ((*p).to_owned(), (*s).to_owned(), *z)).collect();
-    assert_eq!(have, wanted);
-}
-
-#[test]
 fn late_methods_appear_with_their_first_call() {
     let metrics = Metrics::new(false);
     let shown = || String::from_utf8(text::render(&metrics.collect(), text::Format::Text)).unwrap();
     assert!(!shown().contains("v3lockpb"));
-    metrics.grpc.at(metrics.grpc.place("/v3lockpb.Lock/Lock").unwrap()).started();
+    let lock = METHODS.iter().position(|entry| entry.name == "Lock").unwrap();
+    metrics.grpc.at(lock).started();
     assert!(shown().contains("grpc_server_started_total{grpc_method=\"Lock\",grpc_service=\"v3lockpb.Lock\",grpc_type=\"unary\"} 1\n"));
 }

@@ -1,87 +1,14 @@
 //! What is counted for each gRPC method, under the names of go-grpc-middleware.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use api::Code;
 
+use crate::grpc::{Entry, METHODS, Shape};
+
 use super::sample::{Metric, Read, Sample, Type};
 use super::value::{Counter, Histogram};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    Unary,
-    Server,
-    Bidi,
-}
-
-impl Shape {
-    fn label(self) -> &'static str {
-        match self {
-            Shape::Unary => "unary",
-            Shape::Server => "server_stream",
-            Shape::Bidi => "bidi_stream",
-        }
-    }
-}
-
-/// Path, shape, and whether it is shown before its first call: services that are registered late are not.
-#[rustfmt::skip]
-const METHODS: &[(&str, Shape, bool)] = &[
-    ("/etcdserverpb.Auth/AuthDisable", Shape::Unary, true),
-    ("/etcdserverpb.Auth/AuthEnable", Shape::Unary, true),
-    ("/etcdserverpb.Auth/AuthStatus", Shape::Unary, true),
-    ("/etcdserverpb.Auth/Authenticate", Shape::Unary, true),
-    ("/etcdserverpb.Auth/RoleAdd", Shape::Unary, true),
-    ("/etcdserverpb.Auth/RoleDelete", Shape::Unary, true),
-    ("/etcdserverpb.Auth/RoleGet", Shape::Unary, true),
-    ("/etcdserverpb.Auth/RoleGrantPermission", Shape::Unary, true),
-    ("/etcdserverpb.Auth/RoleList", Shape::Unary, true),
-    ("/etcdserverpb.Auth/RoleRevokePermission", Shape::Unary, true),
-    ("/etcdserverpb.Auth/UserAdd", Shape::Unary, true),
-    ("/etcdserverpb.Auth/UserChangePassword", Shape::Unary, true),
-    ("/etcdserverpb.Auth/UserDelete", Shape::Unary, true),
-    ("/etcdserverpb.Auth/UserGet", Shape::Unary, true),
-    ("/etcdserverpb.Auth/UserGrantRole", Shape::Unary, true),
-    ("/etcdserverpb.Auth/UserList", Shape::Unary, true),
-    ("/etcdserverpb.Auth/UserRevokeRole", Shape::Unary, true),
-    ("/etcdserverpb.Cluster/MemberAdd", Shape::Unary, true),
-    ("/etcdserverpb.Cluster/MemberList", Shape::Unary, true),
-    ("/etcdserverpb.Cluster/MemberPromote", Shape::Unary, true),
-    ("/etcdserverpb.Cluster/MemberRemove", Shape::Unary, true),
-    ("/etcdserverpb.Cluster/MemberUpdate", Shape::Unary, true),
-    ("/etcdserverpb.KV/Compact", Shape::Unary, true),
-    ("/etcdserverpb.KV/DeleteRange", Shape::Unary, true),
-    ("/etcdserverpb.KV/Put", Shape::Unary, true),
-    ("/etcdserverpb.KV/Range", Shape::Unary, true),
-    ("/etcdserverpb.KV/RangeStream", Shape::Server, true),
-    ("/etcdserverpb.KV/Txn", Shape::Unary, true),
-    ("/etcdserverpb.Lease/LeaseGrant", Shape::Unary, true),
-    ("/etcdserverpb.Lease/LeaseKeepAlive", Shape::Bidi, true),
-    ("/etcdserverpb.Lease/LeaseLeases", Shape::Unary, true),
-    ("/etcdserverpb.Lease/LeaseRevoke", Shape::Unary, true),
-    ("/etcdserverpb.Lease/LeaseTimeToLive", Shape::Unary, true),
-    ("/etcdserverpb.Maintenance/Alarm", Shape::Unary, true),
-    ("/etcdserverpb.Maintenance/Defragment", Shape::Unary, true),
-    ("/etcdserverpb.Maintenance/Downgrade", Shape::Unary, true),
-    ("/etcdserverpb.Maintenance/Hash", Shape::Unary, true),
-    ("/etcdserverpb.Maintenance/HashKV", Shape::Unary, true),
-    ("/etcdserverpb.Maintenance/MoveLeader", Shape::Unary, true),
-    ("/etcdserverpb.Maintenance/Snapshot", Shape::Server, true),
-    ("/etcdserverpb.Maintenance/Status", Shape::Unary, true),
-    ("/etcdserverpb.Watch/Watch", Shape::Bidi, true),
-    ("/grpc.health.v1.Health/Check", Shape::Unary, true),
-    ("/grpc.health.v1.Health/List", Shape::Unary, true),
-    ("/grpc.health.v1.Health/Watch", Shape::Server, true),
-    ("/v3electionpb.Election/Campaign", Shape::Unary, false),
-    ("/v3electionpb.Election/Leader", Shape::Unary, false),
-    ("/v3electionpb.Election/Observe", Shape::Server, false),
-    ("/v3electionpb.Election/Proclaim", Shape::Unary, false),
-    ("/v3electionpb.Election/Resign", Shape::Unary, false),
-    ("/v3lockpb.Lock/Lock", Shape::Unary, false),
-    ("/v3lockpb.Lock/Unlock", Shape::Unary, false),
-];
 
 /// Prometheus' default bounds, in seconds.
 static HANDLING: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -166,33 +93,22 @@ impl Method {
 /// The counters of all methods.
 #[derive(Debug)]
 pub struct Grpc {
+    /// In the order of [`METHODS`].
     methods: Vec<Method>,
-    by_path: HashMap<&'static str, usize>,
     extensive: bool,
 }
 
 impl Grpc {
     pub(super) fn new(extensive: bool) -> Grpc {
-        let methods: Vec<Method> = METHODS
-            .iter()
-            .map(|(path, shape, shown)| method(path, *shape, *shown, extensive))
-            .collect();
-        let by_path = METHODS.iter().enumerate().map(|(i, (path, _, _))| (*path, i)).collect();
         Grpc {
-            methods,
-            by_path,
+            methods: METHODS.iter().map(|entry| method(entry, extensive)).collect(),
             extensive,
         }
     }
 
-    /// The place of a method by its path, for [`Grpc::at`].
-    pub fn place(&self, path: &str) -> Option<usize> {
-        self.by_path.get(path).copied()
-    }
-
-    /// The counters of the method at a place.
-    pub fn at(&self, place: usize) -> &Method {
-        &self.methods[place]
+    /// The counters of a method, by its number in [`METHODS`].
+    pub fn at(&self, number: usize) -> &Method {
+        &self.methods[number]
     }
 
     #[cfg(test)]
@@ -243,22 +159,16 @@ impl Grpc {
     }
 }
 
-fn method(path: &'static str, shape: Shape, shown: bool, extensive: bool) -> Method {
-    let (service, name) = path[1..].split_once('/').expect("a path of two parts");
+fn method(entry: &Entry, extensive: bool) -> Method {
     Method {
-        service,
-        name,
-        shape,
-        shown: AtomicBool::new(shown),
+        service: entry.service,
+        name: entry.name,
+        shape: entry.shape,
+        shown: AtomicBool::new(entry.counted_from_start()),
         started: Counter::default(),
         received: Counter::default(),
         sent: Counter::default(),
         handled: Default::default(),
         handling: extensive.then(|| Histogram::new(&HANDLING)),
     }
-}
-
-#[cfg(test)]
-pub(super) fn methods() -> Vec<(&'static str, &'static str, bool)> {
-    METHODS.iter().map(|(path, shape, shown)| (*path, shape.label(), *shown)).collect()
 }

@@ -3,10 +3,12 @@
 //! What only peers, discovery and proxies count is not here yet, but for what Go shows at zero from the start.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
 use super::grpc::Grpc;
+use super::kept::{BySuccess, Clients, RequestType, Requests};
 use super::process;
 use super::sample::{Collect, Metric};
 use super::value::{Counter, Family, Gauge, Histogram};
@@ -64,6 +66,9 @@ macro_rules! list {
             $(#[doc = $help] pub $field: kind!($kind $(($($argument)*))?),)*
             /// What the gRPC side counts, by method.
             pub grpc: Grpc,
+            requests: Requests,
+            ranges: BySuccess,
+            clients: Clients,
             refresh: RwLock<Vec<Refresh>>,
         }
 
@@ -72,6 +77,9 @@ macro_rules! list {
                 Metrics {
                     $($field: make!($kind $(($($argument)*))?),)*
                     grpc: Grpc::new(extensive),
+                    requests: Requests::default(),
+                    ranges: BySuccess::default(),
+                    clients: Clients::default(),
                     refresh: RwLock::default(),
                 }
             }
@@ -210,6 +218,23 @@ impl Metrics {
             metrics.promhttp_metric_handler_requests_total.with(&[code]);
         }
         Arc::new(metrics)
+    }
+
+    /// A request was answered, or refused.
+    pub fn request_took(&self, kind: RequestType, succeeded: bool, took: Duration) {
+        let family = &self.server_request_duration_seconds;
+        self.requests.of(family, kind, succeeded).observe_duration(took);
+    }
+
+    /// A range was read, or refused.
+    pub fn range_took(&self, succeeded: bool, took: Duration) {
+        let family = &self.server_range_duration_seconds;
+        self.ranges.of(family, succeeded).observe_duration(took);
+    }
+
+    /// A client that speaks this version has made a call.
+    pub fn client_request(&self, version: Option<&str>, stream: bool) {
+        self.clients.count(&self.server_client_requests_total, version, stream);
     }
 
     /// Has a function called before the metrics are shown, to set gauges that nobody sets as they change.

@@ -4,6 +4,7 @@
 //! against the contract by a test. Never reads a clock: whoever observes a duration has measured it.
 
 mod grpc;
+mod kept;
 mod list;
 mod process;
 mod sample;
@@ -14,6 +15,7 @@ mod value;
 mod contract;
 
 pub use grpc::{Grpc, Method};
+pub use kept::{Kept, RequestType};
 pub use list::Metrics;
 pub use process::RUNTIME_VERSION;
 pub use sample::{Metric, Sample, Type, Value};

@@ -150,7 +150,7 @@ impl<T> Family<T> {
         self.labels
     }
 
-    pub(super) fn each(&self, mut visit: impl FnMut(&[String], &T)) {
+    pub fn each(&self, mut visit: impl FnMut(&[String], &T)) {
         for (labels, value) in self.values.read().iter() {
             visit(labels, value);
         }

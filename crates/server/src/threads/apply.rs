@@ -3,7 +3,7 @@
 //! Stands at steps 7, 11 and 12 of the life of a Put. Never writes a file.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use api::MemberId;
 use api::pb::raftpb::Snapshot;
@@ -57,7 +57,6 @@ pub(super) struct ApplyMachine {
     pub(super) commit: Sender<CommitCommand>,
     pub(super) compact: Sender<Compaction>,
     pub(super) published: tokio::sync::watch::Sender<bool>,
-    pub(super) warning: Duration,
     pub(super) outcome: ApplyOutcome,
 }
 
@@ -109,21 +108,8 @@ impl ApplyMachine {
 
     fn apply(&mut self, entries: &[Committed]) {
         self.keep_pace();
-        let begun = Instant::now();
         if let Err(error) = self.applier.apply(self.node.clock.now(), entries, &mut self.outcome) {
             fatal("failed to apply", &error);
-        }
-        let took = begun.elapsed();
-        if took > self.warning {
-            self.node.metrics.server_slow_apply_total.inc();
-            log::warn(
-                "apply request took too long",
-                &[
-                    field("took", took),
-                    field("expected-duration", self.warning),
-                    field("entries", entries.len()),
-                ],
-            );
         }
         self.hand_out();
     }
@@ -131,9 +117,6 @@ impl ApplyMachine {
     /// Gives the outcome to whom it concerns.
     fn hand_out(&mut self) {
         for answer in self.outcome.answers.drain(..) {
-            if let Ok(response) = &answer.result {
-                gauges::count(&self.node.metrics, response);
-            }
             self.node.answer(answer.id, answer.result);
         }
         self.node.store.watch_hub().pump();
@@ -195,6 +178,8 @@ impl ApplyMachine {
         if !self.node.progress.is_overloaded() {
             let mut proposals = Vec::new();
             self.duties.step(now, &mut proposals);
+            let expired = &self.node.metrics.debugging_server_lease_expired_total;
+            gauges::raise(expired, self.duties.leases_expired());
             for proposal in proposals {
                 self.node.raft.bring(RaftCommand::Propose(proposal));
             }

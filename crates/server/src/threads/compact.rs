@@ -2,7 +2,7 @@
 //!
 //! Never deletes by itself: each slice's deletes go into the batches that the commit thread writes.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Receiver;
 use member::apply::Compaction;
@@ -18,16 +18,29 @@ pub(super) fn compact(node: &Node, jobs: &Receiver<Compaction>, pause: Duration)
     while let Ok(mut compaction) = jobs.recv() {
         let begun = Instant::now();
         let revision = compaction.job.revision();
+        let metrics = &node.metrics;
         let hash = loop {
-            match compaction.job.step() {
+            let in_index = compaction.job.is_in_index();
+            let slice = Instant::now();
+            let step = compaction.job.step();
+            let pauses = if in_index {
+                &metrics.debugging_mvcc_index_compaction_pause_duration_milliseconds
+            } else {
+                &metrics.debugging_mvcc_db_compaction_pause_duration_milliseconds
+            };
+            pauses.observe(slice.elapsed().as_secs_f64() * 1e3);
+            match step {
                 Ok(mvcc::Step::More) => std::thread::sleep(pause),
                 Ok(mvcc::Step::Done(hash)) => break hash,
                 Err(error) => fatal("failed to compact", &error),
             }
         };
-        node.metrics
+        metrics
             .debugging_mvcc_db_compaction_total_duration_milliseconds
             .observe(begun.elapsed().as_secs_f64() * 1e3);
+        metrics.debugging_mvcc_db_compaction_keys_total.add(compaction.job.deleted());
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        metrics.debugging_mvcc_db_compaction_last.set(since_epoch.as_secs() as i64);
         log::info(
             "finished scheduled compaction",
             &[

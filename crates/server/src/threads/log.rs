@@ -176,7 +176,9 @@ impl LogMachine {
         }
         entries.clear();
         (*hard_state, *bytes) = (None, 0);
-        self.node.metrics.disk_wal_write_duration_seconds.observe_duration(begun.elapsed());
+        let metrics = &self.node.metrics;
+        metrics.disk_wal_write_duration_seconds.observe_duration(begun.elapsed());
+        metrics.disk_wal_write_bytes_total.set(wal.total_bytes() as i64);
     }
 
     fn sync(&self, wal: &mut wal::Wal) {

@@ -27,6 +27,7 @@ use self::chores::chores;
 use self::commit::CommitThread;
 use self::compact::compact;
 use self::log::{Gathered, LogCommand, LogMachine};
+use crate::gauges::Applied;
 use crate::log::field;
 use crate::node::Node;
 
@@ -124,6 +125,8 @@ pub fn start(node: Arc<Node>, machines: Machines, queues: Queues, settings: Sett
     if let Some(unfinished) = machines.unfinished_compaction {
         let _ = compact_sender.send(unfinished);
     }
+    let mut applier = machines.applier;
+    applier.observe(Box::new(Applied::new(node.metrics.clone(), settings.warning_apply)));
 
     let raft_machine = RaftMachine {
         node: node.clone(),
@@ -154,12 +157,11 @@ pub fn start(node: Arc<Node>, machines: Machines, queues: Queues, settings: Sett
 
     let apply_machine = ApplyMachine {
         node: node.clone(),
-        applier: machines.applier,
+        applier,
         duties: machines.duties,
         commit: commit.clone(),
         compact: compact_sender,
         published: published_sender,
-        warning: settings.warning_apply,
         outcome: ApplyOutcome::default(),
     };
     let duties = Tick {
