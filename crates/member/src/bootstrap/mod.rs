@@ -135,6 +135,7 @@ pub fn open(disk: &DynDisk, config: &Config, now: Duration, unix_ms: u64) -> Res
     let mut database = database::open(disk, config, had_log, &snapshot, &mut notes)?;
     let mut initial_peers = Vec::new();
     if !had_log {
+        sync_folders(disk, config)?;
         initial_peers = create::log(disk, config, &database)?;
         notes.push(Note::Created);
     }
@@ -300,6 +301,26 @@ fn make_folder(disk: &DynDisk, path: &Path) -> Result<(), OpenError> {
     disk.create_dir(path, DIR_MODE).map_err(at)?;
     let parent = if parent == Path::new("") { Path::new(".") } else { parent };
     disk.sync_dir(parent).map_err(at)
+}
+
+/// Makes the names of all folders durable before anything is written below them: an earlier first start that was killed may have made
+/// them and not come to that.
+fn sync_folders(disk: &DynDisk, config: &Config) -> Result<(), OpenError> {
+    let wal_dir = config.wal_dir();
+    for folder in [config.snap_dir(), wal_dir.clone()] {
+        for parent in folder.ancestors().skip(1) {
+            let path = if parent == Path::new("") { Path::new(".") } else { parent };
+            let synced = disk.sync_dir(path);
+            // Those above were there before etcd, as a rule, and need not be readable.
+            if parent.starts_with(&config.data_dir) || Some(parent) == config.data_dir.parent() || Some(parent) == wal_dir.parent() {
+                synced.map_err(|error| OpenError::Disk {
+                    path: path.to_path_buf(),
+                    error,
+                })?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The newest disk snapshot that the log records and its hard state commits; index 0 if there is none.
