@@ -39,7 +39,7 @@ pub fn encode(membership: &Membership) -> Vec<u8> {
     for member in &membership.members {
         let dir = format!("/0/members/{:x}", member.id);
         store.set("create", format!("{dir}/raftAttributes"), raft_attributes(member));
-        if !member.client_urls.is_empty() {
+        if !member.client_urls.is_empty() || !member.name.is_empty() {
             store.set("set", format!("{dir}/attributes"), attributes(member));
         }
     }
@@ -283,5 +283,26 @@ fn strings(value: &Value, what: &str) -> Result<Vec<String>, DecodeError> {
         Value::Null => Ok(Vec::new()),
         Value::Array(list) => list.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(bad)).collect(),
         _ => Err(bad()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by fuzzing: the name was lost.
+    #[test]
+    fn a_member_with_a_name_alone_keeps_it() {
+        let membership = Membership {
+            members: vec![Member {
+                id: 7,
+                peer_urls: vec!["http://127.0.0.1:1".into()],
+                is_learner: false,
+                name: "m0".into(),
+                client_urls: Vec::new(),
+            }],
+            ..Membership::default()
+        };
+        assert_eq!(decode(&encode(&membership)).unwrap(), membership);
     }
 }

@@ -118,7 +118,7 @@ impl<'a> Encoder<'a, '_> {
     fn field(&mut self, field: &'static Field, at: usize, end: usize, first: &mut bool, depth: usize) -> Result<(), EncodeError> {
         // Of a field that is there more than once and may not be, the last counts.
         let last = self.items[end - 1].1;
-        if !field.repeated && !field.presence && matches!(last, Item::Varint(0) | Item::Fixed64(0) | Item::Fixed32(0) | Item::Bytes([])) {
+        if !field.repeated && !field.presence && is_zero(field.kind, last) {
             return Ok(());
         }
         if field.repeated
@@ -201,6 +201,14 @@ impl<'a> Encoder<'a, '_> {
         };
         self.out.extend_from_slice(text.as_bytes());
         Ok(())
+    }
+}
+
+/// Of a number of 32 bits only those count.
+fn is_zero(kind: Kind, item: Item<'_>) -> bool {
+    match item {
+        Item::Varint(v) if matches!(kind, Kind::Enum(_) | Kind::Int32 | Kind::Uint32 | Kind::Sint32) => v as u32 == 0,
+        item => matches!(item, Item::Varint(0) | Item::Fixed64(0) | Item::Fixed32(0) | Item::Bytes([])),
     }
 }
 

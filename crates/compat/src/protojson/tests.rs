@@ -168,3 +168,13 @@ fn methods_have_types() {
     assert!(watch.client_streams && watch.server_streams);
     assert!(method("/etcdserverpb.KV/Nosuch").is_none());
 }
+
+/// Found by fuzzing: an enum of which only the upper half is set is its zero, which is not shown.
+#[test]
+fn numbers_of_32_bits_are_cut_before_they_are_zero() {
+    // alarm (field 3) as 1 << 32.
+    assert_eq!(
+        write("etcdserverpb.AlarmRequest", &[0x18, 0x80, 0x80, 0x80, 0x80, 0x10], Escape::Plain),
+        "{}"
+    );
+}

@@ -22,3 +22,4 @@ pub use describe::describe;
 pub use listeners::Tls;
 pub use load::{Exit, arguments, environment, load};
 pub use settings::Config;
+pub use yaml::{FileError, parse as parse_file};

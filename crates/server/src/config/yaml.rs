@@ -49,7 +49,11 @@ pub(super) fn read(path: &str) -> Result<Config, FileError> {
     parse(&bytes)
 }
 
-fn parse(bytes: &[u8]) -> Result<Config, FileError> {
+/// The settings that a file's content gives.
+///
+/// # Errors
+/// `FileError` in Go's words.
+pub fn parse(bytes: &[u8]) -> Result<Config, FileError> {
     // Straight into JSON: of a key that stands twice the last counts, as in etcd.
     let document: Value = yaml_serde::from_slice(bytes).map_err(|error| FileError::Syntax(in_go_words(&error.to_string())))?;
     let mut config = Config::new();
