@@ -9,7 +9,7 @@ use bytes::Bytes;
 use world::fail;
 
 use crate::pending::{Epoch, Prefix};
-use crate::{BackendError, Bucket, Shared, schema};
+use crate::{BackendError, Bucket, Shared, Slot, schema};
 
 /// How full the pages of bucket `key` are made: its keys only grow, so little room is kept.
 const KEY_FILL: f32 = 0.9;
@@ -26,7 +26,8 @@ pub struct Committed {
 /// Writes what was handed over. One exists; the shell gives it a thread and calls [`Committer::commit`] each 100 ms if
 /// [`crate::Backend::pending_ops`] is not 0, when [`crate::Backend::should_commit`] says so, and when somebody needs everything in the file.
 pub struct Committer {
-    shared: Arc<Shared>,
+    /// Looked at anew for each commit: a database from a leader may have taken the place of the one before.
+    slot: Slot,
     failed: bool,
     /// Epochs that are in the file. Held until no view has them any more, so that it is this thread that frees their
     /// thousands of values, and never a reader or apply when it lets go of its view.
@@ -34,9 +35,9 @@ pub struct Committer {
 }
 
 impl Committer {
-    pub(crate) fn new(shared: Arc<Shared>) -> Committer {
+    pub(crate) fn new(slot: Slot) -> Committer {
         Committer {
-            shared,
+            slot,
             failed: false,
             written: Vec::new(),
         }
@@ -50,13 +51,14 @@ impl Committer {
         if self.failed {
             return Err(BackendError::Poisoned);
         }
-        let operations = match self.shared.seal() {
+        let shared = self.slot.load_full();
+        let operations = match shared.seal() {
             None => 0,
             Some(sealed) => {
                 // Taken back only when everything went well.
                 self.failed = true;
-                self.write(&sealed)?;
-                self.shared.publish(sealed.end.applied);
+                write(&shared, &sealed)?;
+                shared.publish(sealed.end.applied);
                 self.failed = false;
                 self.written.retain(|epoch| Arc::strong_count(epoch) > 1);
                 self.written.push(sealed.epoch);
@@ -65,23 +67,8 @@ impl Committer {
         };
         Ok(Committed {
             operations,
-            consistent_index: self.shared.committed_index(),
+            consistent_index: shared.committed_index(),
         })
-    }
-
-    fn write(&self, sealed: &Prefix) -> Result<(), BackendError> {
-        fail::point("beforeStartDBTxn");
-        let mut tx = self.shared.db.begin_write();
-        fail::point("afterStartDBTxn");
-        write_small(&mut tx, sealed)?;
-        write_revisions(&mut tx, sealed)?;
-        fail::point("commitBeforePreCommitHook");
-        write_applied(&mut tx, sealed)?;
-        fail::point("commitAfterPreCommitHook");
-        fail::point("beforeCommit");
-        tx.commit()?;
-        fail::point("afterCommit");
-        Ok(())
     }
 
     /// One small step of giving space back: moves at most `max_pages` pages from the file's end into free ones and cuts the file.
@@ -94,12 +81,28 @@ impl Committer {
             return Err(BackendError::Poisoned);
         }
         self.failed = true;
-        let reclaimed = self.shared.db.reclaim(max_pages)?;
+        let shared = self.slot.load_full();
+        let reclaimed = shared.db.reclaim(max_pages)?;
         // A new base at once: the old one holds on to the very pages that were moved.
-        self.shared.rebase();
+        shared.rebase();
         self.failed = false;
         Ok(reclaimed)
     }
+}
+
+fn write(shared: &Shared, sealed: &Prefix) -> Result<(), BackendError> {
+    fail::point("beforeStartDBTxn");
+    let mut tx = shared.db.begin_write();
+    fail::point("afterStartDBTxn");
+    write_small(&mut tx, sealed)?;
+    write_revisions(&mut tx, sealed)?;
+    fail::point("commitBeforePreCommitHook");
+    write_applied(&mut tx, sealed)?;
+    fail::point("commitAfterPreCommitHook");
+    fail::point("beforeCommit");
+    tx.commit()?;
+    fail::point("afterCommit");
+    Ok(())
 }
 
 fn bucket_of(tx: &mut WriteTx<'_>, bucket: Bucket) -> Result<bolt::BucketId, BackendError> {

@@ -49,11 +49,15 @@ const MOST_PENDING_BYTES: usize = 16 << 20;
 /// What may wait, in commits that are due for it.
 const MOST_COMMITS_BEHIND: usize = 8;
 
-/// The database, shared by everybody; a cheap handle.
+/// The database, shared by everybody; a cheap handle. All clones of a handle follow when [`Backend::replace`] puts another database in
+/// the place of the first.
 #[derive(Clone)]
 pub struct Backend {
-    shared: Arc<Shared>,
+    slot: Slot,
 }
+
+/// Where the handles and the committer find the database of the moment.
+pub(crate) type Slot = Arc<ArcSwap<Shared>>;
 
 /// What the handles and the committer share.
 pub(crate) struct Shared {
@@ -89,9 +93,23 @@ impl Backend {
     /// # Errors
     /// `Open(Locked)` at once if another process has the file; the others tell what is wrong with it.
     pub fn open(disk: &world::DynDisk, path: &Path, options: Options) -> Result<(Backend, Committer), BackendError> {
-        let shared = Arc::new(open::open(disk, path, options)?);
-        let committer = Committer::new(shared.clone());
-        Ok((Backend { shared }, committer))
+        let slot = Arc::new(ArcSwap::from_pointee(open::open(disk, path, options)?));
+        let committer = Committer::new(slot.clone());
+        Ok((Backend { slot }, committer))
+    }
+
+    /// A handle to the database that this one shows now, which stays with it: for whoever keeps in memory what stands in the file.
+    #[must_use]
+    pub fn pinned(&self) -> Backend {
+        Backend {
+            slot: Arc::new(ArcSwap::new(self.slot.load_full())),
+        }
+    }
+
+    /// From now on all clones of this handle show the other database, and their committer writes to it. A commit under way still goes to
+    /// the old one. What was handed over to the old one and is not in its file is dropped.
+    pub fn replace(&self, other: &Backend) {
+        self.slot.store(other.slot.load_full());
     }
 
     /// Hands over a batch: visible to every view taken from now on, in the file with the next commit. Never blocks on I/O.
@@ -103,48 +121,49 @@ impl Backend {
             return;
         }
         fail::point("beforeWritebackBuf");
-        self.shared.append(batch);
+        self.slot.load().append(batch);
         fail::point("afterWritebackBuf");
     }
 
     /// What the database holds now. Free of locks.
     pub fn view(&self) -> ReadView {
-        ReadView::new(self.shared.state.load_full())
+        ReadView::new(self.slot.load().state.load_full())
     }
 
     /// Bytes up to the file's high-water mark as of the last commit ("db size", the quota's measure).
     pub fn size(&self) -> u64 {
-        self.shared.db.size()
+        self.slot.load().db.size()
     }
 
     /// The same without free pages.
     pub fn size_in_use(&self) -> u64 {
-        self.shared.db.size().saturating_sub(self.shared.db.free_bytes())
+        let shared = self.slot.load();
+        shared.db.size().saturating_sub(shared.db.free_bytes())
     }
 
     /// The newest log entry whose effects were handed over (in the file or on their way to it). 0 in a new database.
     pub fn consistent_index(&self) -> RaftIndex {
-        RaftIndex(self.shared.consistent_index.load(Ordering::Acquire))
+        RaftIndex(self.slot.load().consistent_index.load(Ordering::Acquire))
     }
 
     /// The term of that entry; 0 if the file has none.
     pub fn term(&self) -> Term {
-        Term(self.shared.term.load(Ordering::Acquire))
+        Term(self.slot.load().term.load(Ordering::Acquire))
     }
 
     /// The newest log entry whose effects are in the file.
     pub fn committed_index(&self) -> RaftIndex {
-        self.shared.committed_index()
+        self.slot.load().committed_index()
     }
 
     /// Operations handed over and not in the file yet. Entries that only moved the consistent index do not count.
     pub fn pending_ops(&self) -> usize {
-        self.shared.pending.operations.load(Ordering::Relaxed)
+        self.slot.load().pending.operations.load(Ordering::Relaxed)
     }
 
     /// Bytes of values handed over and not in the file yet.
     pub fn pending_bytes(&self) -> usize {
-        self.shared.pending.bytes.load(Ordering::Relaxed)
+        self.slot.load().pending.bytes.load(Ordering::Relaxed)
     }
 
     /// Whether so much waits that a commit should not wait for its interval.
@@ -162,10 +181,11 @@ impl Backend {
     fn pending_reach(&self, commits: usize) -> bool {
         // Bytes count, because large values fill memory long before they are many, and batches, because a long run of entries
         // without effect must not pile up for ever.
-        let operations = self.shared.batch_limit.saturating_mul(commits);
-        self.pending_ops() >= operations
-            || self.pending_bytes() >= MOST_PENDING_BYTES.saturating_mul(commits)
-            || self.shared.pending.batches.load(Ordering::Relaxed) >= operations.saturating_mul(10)
+        let shared = self.slot.load();
+        let operations = shared.batch_limit.saturating_mul(commits);
+        shared.pending.operations.load(Ordering::Relaxed) >= operations
+            || shared.pending.bytes.load(Ordering::Relaxed) >= MOST_PENDING_BYTES.saturating_mul(commits)
+            || shared.pending.batches.load(Ordering::Relaxed) >= operations.saturating_mul(10)
     }
 }
 

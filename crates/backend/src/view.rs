@@ -268,6 +268,17 @@ impl ReadView {
         self.state.base.write_image(chunk).map_err(BackendError::Image)
     }
 
+    /// The same without the batches that are not in the file: what [`ReadView::write_image`] writes.
+    #[must_use]
+    pub fn committed(&self) -> ReadView {
+        ReadView::new(Arc::new(State {
+            base: self.state.base.clone(),
+            base_applied: self.state.base_applied,
+            sealed: None,
+            active: Arc::default(),
+        }))
+    }
+
     /// The committed state below this view, for tools that walk it.
     pub fn base(&self) -> &bolt::ReadTx {
         &self.state.base

@@ -78,6 +78,16 @@ impl Alarms {
         true
     }
 
+    /// Puts these in the place of all that were raised: those of another database.
+    pub(crate) fn replace(&self, alarms: &[AlarmMember]) {
+        let mut all: Vec<(i32, u64)> = alarms.iter().map(|alarm| (alarm.alarm, alarm.member_id)).collect();
+        all.sort_unstable();
+        all.dedup();
+        let mut list = self.inner.list.write();
+        *list = all;
+        self.publish(&list);
+    }
+
     fn publish(&self, list: &[(i32, u64)]) {
         let any = |wanted: AlarmType| list.iter().any(|(kind, _)| *kind == wanted as i32);
         self.inner.no_space.store(any(AlarmType::Nospace), Ordering::Release);

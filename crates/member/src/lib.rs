@@ -19,6 +19,7 @@ pub mod alarms;
 pub mod apply;
 pub mod bootstrap;
 pub mod cluster;
+pub mod database;
 pub mod duties;
 pub mod lessor;
 pub mod limits;

@@ -46,7 +46,8 @@ pub(crate) fn restore(backend: Backend, attach: &mut dyn FnMut(LeaseId, Bytes)) 
     // A compaction can be newer than the newest pair: a restore with a revision bump sets only the former.
     let revision = newest.unwrap_or(FIRST_REVISION).max(previous).max(scheduled.unwrap_or(0));
     let core = Core {
-        backend,
+        // The index below is of this very file.
+        backend: backend.pinned(),
         index,
         revision: AtomicI64::new(revision),
         compacted: AtomicI64::new(compacted),

@@ -151,7 +151,7 @@ impl Store {
         self.inner.core.load().index.len()
     }
 
-    /// The database below. Another one after a snapshot was installed.
+    /// The database below, which stays what it is: after a snapshot was installed, ask again.
     pub fn backend(&self) -> Backend {
         self.inner.core.load().backend.clone()
     }

@@ -5,6 +5,7 @@
 
 mod alarm;
 mod data;
+mod install;
 mod membership;
 mod outcome;
 mod short;
@@ -19,6 +20,7 @@ use prost::Message;
 
 use crate::alarms::Alarms;
 use crate::cluster::{Cluster, MemberChange, Version};
+use crate::database::DatabaseFile;
 use crate::lessor::LeaseWriter;
 use crate::limits::VERSION_INTERVAL;
 use crate::propose::RequestIds;
@@ -36,6 +38,8 @@ use space::Space;
 pub struct Parts {
     pub writer: mvcc::Writer,
     pub backend: backend::Backend,
+    /// Where the database of a snapshot from the leader takes the place of this one.
+    pub file: DatabaseFile,
     pub leases: LeaseWriter,
     pub cluster: Cluster,
     pub alarms: Alarms,

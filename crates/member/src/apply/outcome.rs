@@ -71,4 +71,6 @@ pub enum ApplyError {
     Entry { index: u64, problem: String },
     #[error("entry {index}: {error}")]
     Store { index: u64, error: mvcc::MvccError },
+    #[error("snapshot of index {index}: {error}")]
+    Snapshot { index: u64, error: crate::snapshot::ReceiveError },
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 use api::pb::walpb;
 use backend::{Backend, Batch, Bucket, Committer, Options, schema};
 use mvcc::{LeaseSink, Store, StoreOptions, Writer};
-use wal::snap;
 use world::{DynDisk, OpenMode};
 
 use super::{Config, Note, OpenError, refuse};
 use crate::alarms::Alarms;
-use crate::cluster::{self, State, Version, store as cluster_store};
+use crate::cluster::{self, State, store as cluster_store};
+use crate::database::{self, DatabaseFile};
 use crate::lessor::LeaseWriter;
 
 /// Address space that etcd reserves for the map when no quota is set, in bytes.
@@ -33,10 +33,11 @@ pub(super) fn open(
     snapshot: &walpb::Snapshot,
     notes: &mut Vec<Note>,
 ) -> Result<Database, OpenError> {
-    let path = config.db_path();
+    let file = file(disk, config);
+    let path = file.path();
     let was_there = holds_bytes(disk, &path)?;
     let wanted = snapshot.index.unwrap_or(0);
-    let received = snap::database_path(&config.snap_dir(), wanted);
+    let received = file.received(wanted);
     if !was_there && wanted > 0 && !exists(disk, &received)? {
         // Not even an empty file is made: the directory stays as it was found.
         return refuse(missing_for_snapshot(&path, &received, wanted));
@@ -44,7 +45,7 @@ pub(super) fn open(
     if !was_there && had_log {
         notes.push(Note::DatabaseMissing);
     }
-    let mut opened = open_file(disk, config, &path)?;
+    let mut opened = open_file(&file)?;
     if opened.0.consistent_index().0 < wanted {
         let held = opened.0.consistent_index().0;
         if !exists(disk, &received)? {
@@ -59,10 +60,9 @@ pub(super) fn open(
             path: received.clone(),
             error,
         };
-        disk.rename(&received, &path).map_err(at)?;
-        disk.sync_dir(&config.snap_dir()).map_err(at)?;
+        file.take_received(wanted).map_err(at)?;
         notes.push(Note::DatabaseSwapped { index: wanted });
-        opened = open_file(disk, config, &path)?;
+        opened = open_file(&file)?;
         let held = opened.0.consistent_index().0;
         if held < wanted {
             return refuse(format!(
@@ -74,13 +74,13 @@ pub(super) fn open(
     }
     let (backend, committer) = opened;
     let state = cluster::load(&backend.view())?;
+    database::check(&backend.view(), &state, &path)?;
     let mut database = Database {
         backend,
         committer,
         state,
         pending: Batch::new(),
     };
-    database.check(&path)?;
     database.begin_auth()?;
     Ok(database)
 }
@@ -115,47 +115,32 @@ fn holds_bytes(disk: &DynDisk, path: &Path) -> Result<bool, OpenError> {
     Ok(len > 0)
 }
 
-fn open_file(disk: &DynDisk, config: &Config, path: &Path) -> Result<(Backend, Committer), OpenError> {
+/// Where the database of a member is, and how it is opened.
+pub(super) fn file(disk: &DynDisk, config: &Config) -> DatabaseFile {
     let initial_map = match usize::try_from(config.quota_backend_bytes) {
         Ok(quota) if quota > 0 => quota + quota / 10,
         _ => INITIAL_MAP_BYTES,
     };
-    let options = Options {
-        initial_map,
-        batch_limit: config.backend_batch_limit,
-        ..Options::default()
-    };
-    match Backend::open(disk, path, options) {
+    DatabaseFile {
+        disk: disk.clone(),
+        snap_dir: config.snap_dir(),
+        options: Options {
+            initial_map,
+            batch_limit: config.backend_batch_limit,
+            ..Options::default()
+        },
+    }
+}
+
+fn open_file(file: &DatabaseFile) -> Result<(Backend, Committer), OpenError> {
+    match file.open() {
         Ok(opened) => Ok(opened),
-        Err(error) if error.is_locked() => Err(OpenError::DatabaseLocked(path.to_path_buf())),
+        Err(error) if error.is_locked() => Err(OpenError::DatabaseLocked(file.path())),
         Err(error) => Err(error.into()),
     }
 }
 
 impl Database {
-    /// Whether this version may work on it.
-    fn check(&self, path: &Path) -> Result<(), OpenError> {
-        let own = Version::server_minor();
-        schema::check(&self.backend.view())?;
-        if let Some(version) = self.state.version.filter(|version| version.whole_minor() > own) {
-            return refuse(format!(
-                "{}: cluster version {version} is not supported by this server ({}): start the version of etcd that wrote it, or downgrade the \
-                     cluster first",
-                path.display(),
-                api::SERVER_VERSION
-            ));
-        }
-        let enabled = self.backend.view().get(Bucket::Auth, schema::AUTH_ENABLED)?;
-        if enabled.is_some_and(|flag| flag.first() == Some(&1)) {
-            return refuse(format!(
-                "{}: authentication is enabled, which this version does not check yet: it would serve everything to everybody. Disable it \
-                 with the etcd that wrote the directory (etcdctl auth disable), or stay with that etcd",
-                path.display()
-            ));
-        }
-        Ok(())
-    }
-
     /// Every database of etcd says from the first start on at which revision its users and roles are.
     fn begin_auth(&mut self) -> Result<(), OpenError> {
         if self.backend.view().get(Bucket::Auth, schema::AUTH_REVISION)?.is_none() {
@@ -194,9 +179,7 @@ impl Database {
     /// The alarms that were raised.
     pub fn alarms(&self) -> Result<Alarms, OpenError> {
         let alarms = Alarms::new();
-        for alarm in schema::read_alarms(&self.backend.view())? {
-            alarms.raise(alarm.member_id, alarm.alarm);
-        }
+        alarms.replace(&schema::read_alarms(&self.backend.view())?);
         Ok(alarms)
     }
 }

@@ -25,6 +25,7 @@ use world::DynDisk;
 use crate::alarms::Alarms;
 use crate::apply::{Applier, Compaction, Parts};
 use crate::cluster::{Cluster, LoadError, Member};
+use crate::database::{DatabaseFile, Unfit};
 use crate::duties::{Duties, DutiesConfig};
 use crate::lessor::{LeaseWriter, Lessor, LessorConfig};
 use crate::propose::RequestIds;
@@ -114,6 +115,15 @@ pub enum OpenError {
     Refused(String),
 }
 
+impl From<Unfit> for OpenError {
+    fn from(unfit: Unfit) -> OpenError {
+        match unfit {
+            Unfit::Backend(error) => error.into(),
+            Unfit::Refused(text) => OpenError::Refused(text),
+        }
+    }
+}
+
 fn refuse<T>(text: impl Into<String>) -> Result<T, OpenError> {
     Err(OpenError::Refused(text.into()))
 }
@@ -170,6 +180,7 @@ pub fn open(disk: &DynDisk, config: &Config, now: Duration, unix_ms: u64) -> Res
     };
     let cluster = Cluster::new(cluster_id, member_id, database.state.clone());
     let known = Known {
+        file: database::file(disk, config),
         start,
         cluster,
         initial_peers,
@@ -180,6 +191,7 @@ pub fn open(disk: &DynDisk, config: &Config, now: Duration, unix_ms: u64) -> Res
 
 /// What the log and the database tell of the cluster.
 struct Known {
+    file: DatabaseFile,
     start: Start,
     cluster: Cluster,
     initial_peers: Vec<Member>,
@@ -214,6 +226,7 @@ fn assemble(
     let applier = Applier::new(Parts {
         writer,
         backend: database.backend.clone(),
+        file: known.file,
         leases,
         cluster: cluster.clone(),
         alarms: alarms.clone(),

@@ -42,6 +42,19 @@ impl LeaseWriter {
         self.insert(Arc::new(lease));
     }
 
+    /// Forgets all leases: those of another database are restored next.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        for shard in &self.lessor.inner.shards {
+            let gone = std::mem::take(&mut *shard.write());
+            self.lessor.inner.count.fetch_sub(gone.len(), Ordering::Relaxed);
+            gone.values().for_each(|lease| lease.revoke());
+        }
+        self.lessor.inner.fresh.lock().clear();
+        self.lessor.inner.expiries.lock().clear();
+        self.lessor.inner.checkpoints.lock().clear();
+    }
+
     fn insert(&mut self, lease: Arc<Lease>) {
         let before = self.lessor.shard(lease.id).write().insert(lease.id.0, lease);
         if before.is_none() {

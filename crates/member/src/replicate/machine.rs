@@ -279,6 +279,7 @@ impl Replicator {
         if let Some(snapshot) = durable.snapshot {
             self.applied = snapshot.metadata.as_ref().and_then(|m| m.index).unwrap_or(0);
             self.handed_over = self.applied;
+            self.progress.set_snapshot_index(self.applied);
             effects.push(Effect::InstallSnapshot(snapshot));
         }
         self.deliver(durable.responses, effects);
@@ -332,20 +333,21 @@ impl Replicator {
             index <= self.applied.max(self.commit),
             "a snapshot of entries that are not committed"
         );
-        effects.extend(self.log.untold().map(Effect::Append));
-        self.progress.set_snapshot_index(index);
-        let catch_up = self.catch_up_entries;
         let keep = self.snapshots_sent > 0 || self.ticks < self.keep_log_until;
         let storage = self.node.storage_mut();
-        // A newer one, received from the leader, may have come between: then there is nothing to be done.
         if storage
             .create_snapshot(index, record.conf_state.clone(), bytes::Bytes::new())
-            .is_ok()
-            && !keep
-            && index > catch_up
+            .is_err()
         {
-            let _ = storage.compact(index - catch_up);
+            // Overtaken by one from the leader. Its record is in the log already, and Go starts from the last record that it finds; between
+            // this index and that one, the log has no entries.
+            return;
         }
+        if !keep && index > self.catch_up_entries {
+            let _ = storage.compact(index - self.catch_up_entries);
+        }
+        effects.extend(self.log.untold().map(Effect::Append));
+        self.progress.set_snapshot_index(index);
         effects.push(Effect::RecordSnapshot(record));
     }
 

@@ -58,8 +58,8 @@ pub struct Committed {
 /// What the log has to write. Batches are written in the order in which they were handed over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogBatch {
-    /// A snapshot received from the leader, which takes the place of the whole log: its `.snap` file is written first, the log records it
-    /// behind the hard state, and older segments are let go.
+    /// A snapshot received from the leader, which takes the place of the whole log. [`crate::snapshot::Incoming::save`] writes it, and the
+    /// rest of the batch behind it.
     pub snapshot: Option<raftpb::Snapshot>,
     pub entries: Vec<raftpb::Entry>,
     pub hard_state: Option<raftpb::HardState>,

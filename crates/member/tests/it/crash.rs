@@ -29,7 +29,7 @@ fn config() -> Config {
 }
 
 /// Requests that succeed or fail alike on both members.
-fn random_request(rng: &mut SplitMix, revision: i64) -> (Body, Vec<u8>) {
+pub fn random_request(rng: &mut SplitMix, revision: i64) -> (Body, Vec<u8>) {
     let mut below = |n: u64| rng.next_u64() % n;
     let key = Bytes::from(format!("key{:02}", below(30)));
     let lease = [0, 0, 1, 2, 3][below(5) as usize];
@@ -105,7 +105,7 @@ fn random_request(rng: &mut SplitMix, revision: i64) -> (Body, Vec<u8>) {
 
 /// All that requests can change.
 #[derive(Debug, PartialEq)]
-struct Picture {
+pub struct Picture {
     revision: i64,
     hash: u32,
     compact_revision: i64,
@@ -113,7 +113,7 @@ struct Picture {
     alarms: Vec<pb::AlarmMember>,
 }
 
-fn picture(node: &mut Node) -> Picture {
+pub fn picture(node: &mut Node) -> Picture {
     node.finish_compactions();
     let mut leases: Vec<LeaseId> = node.parts.lessor.leases();
     leases.sort_unstable();

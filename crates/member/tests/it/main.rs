@@ -8,3 +8,4 @@ mod json;
 mod lifecycle;
 mod node;
 mod sets;
+mod snapshots;

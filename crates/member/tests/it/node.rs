@@ -4,11 +4,13 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use api::pb::etcdserverpb::RequestHeader;
+use api::pb::raftpb;
 use api::{Status, Term};
 use member::apply::{Answer, ApplyOutcome, Compaction, Response};
 use member::bootstrap::{self, Config, OpenError, Opened};
 use member::propose::{Body, wrap};
 use member::replicate::{Effect, Effects, EntryKind, Input, Proposal, ProposalId, Replicator};
+use member::snapshot::Incoming;
 use prost::Message;
 use world::DynDisk;
 
@@ -33,6 +35,8 @@ pub struct Node {
     compactions: Vec<Compaction>,
     pub term: Option<Term>,
     pub removed_self: bool,
+    /// What this member sent to others, who do not hear it.
+    pub sent: Vec<raftpb::Message>,
 }
 
 impl Node {
@@ -54,6 +58,7 @@ impl Node {
             compactions,
             term: None,
             removed_self: false,
+            sent: Vec::new(),
         })
     }
 
@@ -120,7 +125,12 @@ impl Node {
                     entries: &batch.entries,
                     hard_state: batch.hard_state.as_ref(),
                 };
-                self.parts.wal.append(&wal_batch).map_err(stopped)?;
+                match batch.snapshot {
+                    Some(snapshot) => Incoming::new(snapshot)
+                        .save(&self.disk, &self.config.snap_dir(), &mut self.parts.wal, &wal_batch)
+                        .map_err(stopped)?,
+                    None => self.parts.wal.append(&wal_batch).map_err(stopped)?,
+                }
                 if batch.must_sync {
                     self.parts.wal.sync().map_err(stopped)?;
                     inputs.push_back(Input::LogSynced(batch.ack));
@@ -155,10 +165,17 @@ impl Node {
                 )
                 .map_err(stopped)?;
             }
-            // Nobody hears what this member sends.
-            Effect::ReadAt(..) | Effect::LeaderChanged(_) | Effect::Send(_) | Effect::SendSnapshot(_) => {}
+            Effect::Send(messages) => self.sent.extend(messages),
+            Effect::ReadAt(..) | Effect::LeaderChanged(_) | Effect::SendSnapshot(_) => {}
             Effect::Stop(reason) => return Err(Stopped(reason)),
-            Effect::InstallSnapshot(_) => panic!("nobody sends a snapshot"),
+            Effect::InstallSnapshot(snapshot) => {
+                self.parts
+                    .applier
+                    .install(&Incoming::new(snapshot), &mut self.outcome)
+                    .map_err(stopped)?;
+                inputs.push_back(Input::Applied(self.outcome.applied, Vec::new()));
+                self.take_outcome_into(inputs)?;
+            }
         }
         Ok(())
     }

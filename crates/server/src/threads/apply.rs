@@ -1,9 +1,9 @@
 //! The thread that owns the applier: applies committed entries in log order and hands out what follows from them.
 //!
-//! Stands at steps 7, 11 and 12 of the life of a Put. Never writes a file.
+//! Stands at steps 7, 11 and 12 of the life of a Put. Never writes a file, but puts a database from the leader in the place of its own.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::MemberId;
 use api::pb::raftpb::Snapshot;
@@ -11,6 +11,7 @@ use crossbeam_channel::Sender;
 use member::apply::{Applier, ApplyOutcome, Compaction, is_short};
 use member::duties::Duties;
 use member::replicate::{Committed, Input, ReadContext};
+use member::snapshot::Incoming;
 use tokio::sync::oneshot;
 use world::Clock;
 
@@ -77,10 +78,7 @@ impl Machine for ApplyMachine {
                         }
                     }
                 }
-                ApplyCommand::Install(snapshot) => {
-                    let index = snapshot.metadata.and_then(|metadata| metadata.index).unwrap_or(0);
-                    fatal("installing a database is not built yet", &index);
-                }
+                ApplyCommand::Install(snapshot) => self.install(snapshot),
                 ApplyCommand::Duty => self.duty(),
                 ApplyCommand::Close(done) => {
                     let _ = done.send(());
@@ -143,6 +141,32 @@ impl ApplyMachine {
             self.node.removed.notify_one();
             self.outcome.removed_self = false;
         }
+    }
+
+    /// Changes over to a leader's snapshot: everything that this member holds, and with whom it talks.
+    fn install(&mut self, snapshot: Snapshot) {
+        let incoming = Incoming::new(snapshot);
+        let begun = Instant::now();
+        let fields = [
+            field("current-applied-index", self.node.progress.applied().0),
+            field("incoming-leader-snapshot-index", incoming.index().0),
+            field("incoming-leader-snapshot-term", incoming.term().0),
+        ];
+        log::info("applying snapshot", &fields);
+        if let Err(error) = self.applier.install(&incoming, &mut self.outcome) {
+            fatal("failed to apply a received snapshot", &error);
+        }
+        if let Some(transport) = self.node.transport.get() {
+            let members = self.node.cluster.members();
+            let gone = transport
+                .peers()
+                .into_iter()
+                .filter(|id| members.iter().all(|member| member.id() != *id));
+            gone.for_each(|id| transport.remove_peer(id));
+            members.iter().for_each(|member| self.follow_membership(member.id()));
+        }
+        self.hand_out();
+        log::info("applied snapshot", &[field("took", begun.elapsed())]);
     }
 
     /// Talks with a member from now on, at its new addresses, or no longer.

@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use api::MemberId;
 use api::pb::raftpb::Message;
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use member::replicate::Input;
-use member::snapshot::DiskSnapshot;
+use member::snapshot::{DiskSnapshot, Outgoing};
 use tokio::sync::oneshot;
 
 use super::raft::RaftCommand;
-use super::{Settings, fatal};
+use super::{Settings, fatal, spawn};
 use crate::log::{self, field};
 use crate::node::Node;
 
@@ -38,6 +39,9 @@ pub(super) struct CommitThread {
 /// Pages that one step of giving space back moves: some milliseconds of work between two commits.
 const RECLAIM_PAGES: usize = 512;
 
+/// Pieces in which an image is handed to the transport, which holds a few of them.
+const IMAGE_CHUNK: usize = 128 << 10;
+
 impl CommitThread {
     pub(super) fn run(mut self, commands: &Receiver<CommitCommand>) {
         let mut next = Instant::now() + self.settings.batch_interval;
@@ -58,7 +62,7 @@ impl CommitThread {
                     let _ = done.send(());
                 }
                 Ok(CommitCommand::Snapshot(snapshot)) => self.snapshot(&snapshot),
-                Ok(CommitCommand::SendSnapshot(message)) => self.send_snapshot(&message),
+                Ok(CommitCommand::SendSnapshot(message)) => self.send_snapshot(*message),
                 Ok(CommitCommand::Close(done)) => {
                     self.commit();
                     let _ = done.send(());
@@ -73,10 +77,37 @@ impl CommitThread {
         }
     }
 
-    fn send_snapshot(&mut self, message: &Message) {
-        log::error("sending a database is not built yet", &[]);
+    /// Takes the snapshot of a commit made for it, and has it sent; this thread goes on at once.
+    fn send_snapshot(&mut self, mut message: Message) {
+        self.commit();
         let to = MemberId(message.to.unwrap_or(0));
-        self.node.raft.leave(RaftCommand::Input(Input::SnapshotSent(to, false)));
+        let failed = |reason: &dyn std::fmt::Display| {
+            let fields = [field("remote-peer-id", to.to_string()), field("error", reason.to_string())];
+            log::warn("failed to send database snapshot", &fields);
+            self.node.raft.leave(RaftCommand::Input(Input::SnapshotSent(to, false)));
+        };
+        let outgoing = match Outgoing::take(&self.node.backend) {
+            Ok(outgoing) if outgoing.is_for(to) => outgoing,
+            // Raft drops a snapshot that does not know its receiver: it was removed, or is not added here yet.
+            Ok(_) => return failed(&"the receiver is not in the membership of the snapshot"),
+            Err(error) => return failed(&error),
+        };
+        let Some(transport) = self.node.transport.get() else {
+            return failed(&"the transport is not there yet");
+        };
+        message.snapshot = Some(outgoing.snapshot().clone());
+        let (writer, image) = peer::image(outgoing.image_size());
+        transport.send_snapshot(message, image);
+        spawn("send-snapshot", move || {
+            let written = outgoing.write_image(&mut |bytes| {
+                let mut chunks = bytes.chunks(IMAGE_CHUNK);
+                chunks.try_for_each(|chunk| writer.blocking_write(Bytes::copy_from_slice(chunk)))
+            });
+            // Cut short, it is not taken for whole; the transport says so to raft.
+            if let Err(error) = written {
+                log::warn("a database snapshot was not sent to its end", &[field("error", error.to_string())]);
+            }
+        });
     }
 
     fn commit(&mut self) {

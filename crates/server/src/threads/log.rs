@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::pb::raftpb::{Entry, HardState, Snapshot};
+use api::pb::raftpb::{Entry, HardState};
 use api::pb::walpb;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use member::replicate::{Input, LogAck, LogBatch};
+use member::snapshot::Incoming;
 use world::DynDisk;
 
 use super::apply::{ApplyMachine, all_short};
@@ -68,11 +69,11 @@ impl Machine for LogMachine {
         for command in commands.drain(..) {
             match command {
                 LogCommand::Append(mut batch) => {
-                    let snapshot = batch.snapshot.take();
-                    self.gathered.add(batch);
-                    if let Some(snapshot) = snapshot {
-                        self.save_received(&mut wal, &snapshot);
+                    if let Some(snapshot) = batch.snapshot.take() {
+                        self.write(&mut wal);
+                        self.save_received(&mut wal, Incoming::new(snapshot), &mut batch);
                     }
+                    self.gathered.add(batch);
                     if self.gathered.bytes >= WRITE_BYTES {
                         self.write(&mut wal);
                     }
@@ -140,20 +141,17 @@ impl LogMachine {
         }
     }
 
-    /// A snapshot from the leader takes the place of the whole log (`data-dir.md` 4.3): its database is durable already, its file comes first,
-    /// then the hard state that commits its index, then the record by which the next start finds it.
-    fn save_received(&mut self, wal: &mut wal::Wal, snapshot: &Snapshot) {
-        if let Err(error) = wal::snap::save(&self.disk, &self.snap_dir, snapshot) {
+    /// A snapshot from the leader takes the place of the whole log, and the batch that came with it stands behind it.
+    fn save_received(&self, wal: &mut wal::Wal, incoming: Incoming, batch: &mut LogBatch) {
+        let rest = wal::LogBatch {
+            entries: &batch.entries,
+            hard_state: batch.hard_state.as_ref(),
+        };
+        if let Err(error) = incoming.save(&self.disk, &self.snap_dir, wal, &rest) {
             fatal("failed to save a received snapshot", &error);
         }
-        self.write(wal);
-        let metadata = snapshot.metadata.clone().unwrap_or_default();
-        let record = walpb::Snapshot {
-            index: metadata.index,
-            term: metadata.term,
-            conf_state: metadata.conf_state,
-        };
-        record_snapshot(wal, &record);
+        batch.entries.clear();
+        batch.hard_state = None;
     }
 
     fn write(&mut self, wal: &mut wal::Wal) {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use api::MemberId;
 use api::pb::raftpb::Message;
 use bytes::Bytes;
+use member::database::DatabaseFile;
 use member::replicate::Input;
+use member::snapshot::Incoming;
 use peer::{BoxFuture, Host, ImageReader, RECEIVE_QUEUE, Refusal};
 use tokio::sync::mpsc;
 use world::DynDisk;
@@ -65,9 +67,12 @@ impl Host for MemberHost {
     }
 
     fn receive_snapshot<'a>(&'a self, message: &'a Message, image: ImageReader) -> BoxFuture<'a, io::Result<u64>> {
-        let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
-        let index = metadata.and_then(|metadata| metadata.index).unwrap_or(0);
-        Box::pin(async move { self.store(index, image).await })
+        let incoming = Incoming::new(message.snapshot.clone().unwrap_or_default());
+        Box::pin(async move {
+            let size = self.store(incoming.index().0, image).await?;
+            self.check(incoming).await?;
+            Ok(size)
+        })
     }
 }
 
@@ -75,6 +80,23 @@ impl Host for MemberHost {
 const IMAGE_QUEUE: usize = 8;
 
 impl MemberHost {
+    /// Whether the image is what the message says, before raft hears of it. What is not goes away.
+    async fn check(&self, incoming: Incoming) -> io::Result<()> {
+        let file = DatabaseFile {
+            disk: self.disk.clone(),
+            snap_dir: self.snap_dir.clone(),
+            options: backend::Options::default(),
+        };
+        let checking = tokio::task::spawn_blocking(move || {
+            incoming.check(&file).map_err(|error| {
+                // If this fails, it is passed over at the next start, and overtaken by a later disk snapshot.
+                let _ = file.disk.remove_file(&file.received(incoming.index().0));
+                io::Error::other(error)
+            })
+        });
+        checking.await.map_err(io::Error::other)?
+    }
+
     /// Writes an image beside the database, under the name by which its installation finds it.
     async fn store(&self, index: u64, mut image: ImageReader) -> io::Result<u64> {
         let (sender, mut chunks) = mpsc::channel::<Option<Bytes>>(IMAGE_QUEUE);

@@ -1,7 +1,11 @@
-//! Disk snapshots: the points from which the log need not be read again, and what may be deleted behind them.
+//! Snapshots: the points from which the log need not be read again, what may be deleted behind them, and the state of one member for
+//! another that is too far behind for the log.
 //!
 //! The order of a disk snapshot is what makes it safe (`data-dir.md` 4.3): the database commits (its consistent index at or above the
 //! snapshot's), the `.snap` file is written and synced, the log records it, and only then older segments are let go.
+
+mod receive;
+mod send;
 
 use std::path::Path;
 
@@ -11,6 +15,9 @@ use wal::{SnapError, WalError, snap, v2store};
 use world::DynDisk;
 
 use crate::cluster::State;
+
+pub use receive::{Incoming, ReceiveError};
+pub use send::{Outgoing, SendError};
 
 /// A disk snapshot that is due. The shell carries it out in this order: commit the database, [`DiskSnapshot::write_file`], then
 /// `Input::SnapshotSaved(record())`.
