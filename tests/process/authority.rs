@@ -34,9 +34,14 @@ impl Authority {
 
     /// Writes `NAME.pem` and `NAME.key`.
     pub fn issue(&self, name: &str, hosts: &[&str], usage: ExtendedKeyUsagePurpose, serial: u64) {
+        self.issue_for(name, hosts, vec![usage], serial);
+    }
+
+    /// The same for several purposes: members are servers and clients to each other.
+    pub fn issue_for(&self, name: &str, hosts: &[&str], usages: Vec<ExtendedKeyUsagePurpose>, serial: u64) {
         let mut params = CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages = vec![usage];
+        params.extended_key_usages = usages;
         params.serial_number = Some(SerialNumber::from(serial));
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();

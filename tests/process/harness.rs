@@ -42,6 +42,8 @@ pub struct Plan {
     pub client_scheme: &'static str,
     pub extra: Vec<String>,
     pub environment: Vec<(String, String)>,
+    /// All arguments, in the place of those that a member alone is given.
+    pub arguments: Option<Vec<String>>,
     /// Where the member's own log lines go.
     pub log: PathBuf,
     /// A shell command put in front of the binary (`ulimit`, ...).
@@ -57,6 +59,7 @@ impl Plan {
             client_scheme: "http",
             extra: Vec::new(),
             environment: Vec::new(),
+            arguments: None,
             log: folder.join("data.log"),
             shell: None,
         }
@@ -68,6 +71,9 @@ impl Plan {
     }
 
     fn arguments(&self) -> Vec<String> {
+        if let Some(arguments) = &self.arguments {
+            return arguments.clone();
+        }
         let client = format!("{}://127.0.0.1:{}", self.client_scheme, self.client_port);
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
         let mut all = vec![
@@ -197,6 +203,11 @@ pub fn gofail(address: &str, method: &str, path: &str, terms: &str) {
     let length = terms.len();
     let answer = exchange(address, &format!("{method} {path} HTTP/1.1\r\nContent-Length: {length}"), terms).expect("gofail answers");
     assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+}
+
+/// A POST; the whole answer as text.
+pub fn http_post(endpoint: &str, path: &str, body: &str) -> Option<String> {
+    exchange(endpoint, &format!("POST {path} HTTP/1.1\r\nContent-Length: {}", body.len()), body)
 }
 
 fn healthy(endpoint: &str) -> bool {

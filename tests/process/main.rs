@@ -1,6 +1,7 @@
 //! The real binary, started, used, killed and started again.
 
 mod authority;
+mod cluster;
 mod disk;
 mod harness;
 mod kill;

@@ -36,6 +36,10 @@ fn refresh(metrics: &Metrics, node: &Node) {
     show_alarms(metrics, node);
     metrics.mvcc_db_total_size_in_bytes.set(node.backend.size() as i64);
     metrics.mvcc_db_total_size_in_use_in_bytes.set(node.backend.size_in_use() as i64);
+    let local = node.member_id.to_string();
+    let known = |id: api::MemberId, value| metrics.network_known_peers.with(&[&local, &id.to_string()]).set(value);
+    node.cluster.members().iter().for_each(|member| known(member.id(), 1));
+    node.cluster.removed().into_iter().for_each(|id| known(id, 0));
     let progress = &node.progress;
     let leader = progress.leader();
     metrics.server_has_leader.set(i64::from(leader != 0));

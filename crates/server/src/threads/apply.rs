@@ -114,19 +114,21 @@ impl ApplyMachine {
 
     /// Gives the outcome to whom it concerns.
     fn hand_out(&mut self) {
-        for answer in self.outcome.answers.drain(..) {
-            self.node.answer(answer.id, answer.result);
-        }
-        self.node.store.watch_hub().pump();
+        // Before the answers: whoever hears of a change of members may ask for the next, and consensus takes one at a time.
         let conf_changes = std::mem::take(&mut self.outcome.conf_changes);
         for change in conf_changes.iter().flat_map(|change| &change.changes) {
             self.follow_membership(MemberId(change.node_id.unwrap_or(0)));
         }
         let applied = Input::Applied(self.outcome.applied, conf_changes);
-        self.node.raft.bring(RaftCommand::Input(applied));
-        for proposal in self.outcome.proposals.drain(..) {
-            self.node.raft.bring(RaftCommand::Propose(proposal));
+        self.node.raft.lay_down(RaftCommand::Input(applied));
+        for answer in self.outcome.answers.drain(..) {
+            self.node.answer(answer.id, answer.result);
         }
+        self.node.store.watch_hub().pump();
+        for proposal in self.outcome.proposals.drain(..) {
+            self.node.raft.lay_down(RaftCommand::Propose(proposal));
+        }
+        self.node.raft.attend();
         for compaction in self.outcome.compactions.drain(..) {
             let _ = self.compact.send(compaction);
         }

@@ -16,7 +16,7 @@ use crate::http::Body;
 use crate::log::{self, field};
 use crate::peers::PeerPages;
 use crate::serve::Listener;
-use crate::tls::{self, ServerTls};
+use crate::tls::{self, ClientIdentity, ServerTls};
 
 /// How long a handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -87,6 +87,35 @@ async fn survive<T>(accepted: io::Result<T>) -> Option<T> {
     }
 }
 
+/// Who was sent away, as far as is known, and why.
+struct Rejected {
+    server_name: String,
+    identity: Option<ClientIdentity>,
+    error: String,
+}
+
+impl Rejected {
+    /// In the handshake already: nothing is known but the reason.
+    fn before(error: String) -> Rejected {
+        Rejected {
+            server_name: String::new(),
+            identity: None,
+            error,
+        }
+    }
+
+    fn report(&self, address: SocketAddr) {
+        let mut fields = vec![field("remote-addr", address.to_string()), field("server-name", &self.server_name)];
+        if let Some(identity) = &self.identity {
+            let addresses: Vec<String> = identity.addresses.iter().map(ToString::to_string).collect();
+            fields.push(field("ip-addresses", addresses));
+            fields.push(field("dns-names", identity.dns_names.as_slice()));
+        }
+        fields.push(field("error", &self.error));
+        log::warn("rejected connection on peer endpoint", &fields);
+    }
+}
+
 impl PeerDoor {
     async fn secure(self, socket: TcpStream, address: SocketAddr, stop: watch::Receiver<bool>) {
         // A socket that refuses this is broken, and will say so.
@@ -96,26 +125,31 @@ impl PeerDoor {
         };
         match self.shake_hands(&tls, socket, address).await {
             Ok(stream) => self.serve(stream, address.to_string(), stop).await,
-            Err(error) => log::warn(
-                "rejected connection on peer endpoint",
-                &[field("remote-addr", address.to_string()), field("error", error)],
-            ),
+            Err(refusal) => refusal.report(address),
         }
     }
 
-    async fn shake_hands(&self, tls: &Arc<ServerTls>, socket: TcpStream, address: SocketAddr) -> Result<Box<dyn Io>, String> {
+    async fn shake_hands(&self, tls: &Arc<ServerTls>, socket: TcpStream, address: SocketAddr) -> Result<Box<dyn Io>, Rejected> {
         let accepting = tokio_rustls::TlsAcceptor::from(tls.config()).accept(socket);
         let stream = match tokio::time::timeout(HANDSHAKE_LIMIT, accepting).await {
-            Ok(accepted) => accepted.map_err(|error| tls::reason(&error))?,
-            Err(_) => return Err("i/o timeout".to_owned()),
+            Ok(accepted) => accepted.map_err(|error| Rejected::before(tls::reason(&error)))?,
+            Err(_) => return Err(Rejected::before("i/o timeout".to_owned())),
+        };
+        let session = stream.get_ref().1;
+        let rejected = |identity, error| Rejected {
+            server_name: session.server_name().unwrap_or_default().to_owned(),
+            identity,
+            error,
         };
         let identity = tls
-            .admit(stream.get_ref().1.peer_certificates())
-            .map_err(|error| error.to_string())?;
+            .admit(session.peer_certificates())
+            .map_err(|error| rejected(None, error.to_string()))?;
         if let Some(identity) = identity.filter(|_| self.check_holder) {
+            let asked = identity.clone();
             // May ask the resolver.
-            let checking = tokio::task::spawn_blocking(move || tls::check_holder(&identity, address.ip()));
-            checking.await.map_err(|error| error.to_string())??;
+            let checking = tokio::task::spawn_blocking(move || tls::check_holder(&asked, address.ip()));
+            let checked = checking.await.unwrap_or_else(|error| Err(error.to_string()));
+            checked.map_err(|error| rejected(Some(identity), error))?;
         }
         Ok(Box::new(stream))
     }

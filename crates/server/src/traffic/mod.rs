@@ -28,7 +28,9 @@ impl Connect for Connector {
     fn connect<'a>(&'a self, to: &'a PeerUrl) -> BoxFuture<'a, io::Result<Box<dyn Io>>> {
         Box::pin(async move {
             let url = url::parse(&to.to_string()).map_err(io::Error::other)?;
-            let stream = self.0.dial(&url).await?;
+            // The transport tells the reason in its lines: it should be the one that people know.
+            let stream = self.0.dial(&url).await;
+            let stream = stream.map_err(|error| io::Error::new(error.kind(), crate::tls::reason(&error)))?;
             Ok(Box::new(stream) as Box<dyn Io>)
         })
     }
@@ -66,7 +68,7 @@ pub fn transport(
         min_cluster_version: api::MIN_CLUSTER_VERSION.to_owned(),
         timing: Timing::for_election(config.election()),
     };
-    let numbers = numbers::Numbers::new(node.clone());
+    let numbers = numbers::Numbers::new(node.clone(), config.initial_election_tick_advance);
     Transport::new(
         stated,
         Arc::new(host),

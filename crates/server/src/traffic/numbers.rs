@@ -21,13 +21,16 @@ struct PerPeer {
 
 pub(super) struct Numbers {
     node: Arc<Node>,
+    /// The first peer in touch cuts the wait for an election short (`--initial-election-tick-advance`).
+    hurry: bool,
     peers: RwLock<HashMap<u64, Arc<PerPeer>>>,
 }
 
 impl Numbers {
-    pub fn new(node: Arc<Node>) -> Numbers {
+    pub fn new(node: Arc<Node>, hurry: bool) -> Numbers {
         Numbers {
             node,
+            hurry,
             peers: RwLock::default(),
         }
     }
@@ -74,11 +77,11 @@ impl peer::Metrics for Numbers {
         let labels = [&*self.node.member_id.to_string(), &*remote.to_string()];
         let metrics = &self.node.metrics;
         metrics.network_active_peers.with(&labels).add(if active { 1 } else { -1 });
-        if active {
+        if !active {
+            metrics.network_disconnected_peers_total.with(&labels).inc();
+        } else if self.hurry {
             // Only left: the transport may be holding its locks.
             self.node.raft.leave(RaftCommand::Input(Input::PeerActive));
-        } else {
-            metrics.network_disconnected_peers_total.with(&labels).inc();
         }
     }
 
