@@ -62,7 +62,12 @@ impl LogWrites {
             return match self.in_flight.back_mut() {
                 // An answer must not overtake those to earlier requests.
                 Some(last) => {
-                    last.responses.extend(request.responses);
+                    for response in request.responses {
+                        // With each change of the commit index raft asks again for what it has asked already.
+                        if !last.responses.contains(&response) {
+                            last.responses.push(response);
+                        }
+                    }
                     Err(Vec::new())
                 }
                 None => Err(request.responses),
@@ -126,5 +131,31 @@ impl LogWrites {
         let untold = self.wanted != self.told;
         self.told = self.wanted;
         untold.then_some(self.wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_index_alone_rides_along_and_repeats_no_answer() {
+        let mut log = LogWrites::new(raftpb::HardState::default());
+        let stable = Message {
+            index: Some(5),
+            ..Message::default()
+        };
+        let write = |entries: Vec<raftpb::Entry>, commit| Message {
+            term: Some(1),
+            commit: Some(commit),
+            entries,
+            responses: vec![stable.clone()],
+            ..Message::default()
+        };
+        let batch = log.take(write(vec![raftpb::Entry::default()], 3)).expect("something to write");
+        assert_eq!(log.take(write(Vec::new(), 4)), Err(Vec::new()), "waits for the batch before");
+        assert_eq!(log.untold().expect("a commit index").hard_state.expect("it").commit, Some(4));
+        assert_eq!(log.untold(), None, "told");
+        assert_eq!(log.synced(batch.ack).responses, [stable]);
     }
 }
