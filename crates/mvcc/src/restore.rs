@@ -68,8 +68,8 @@ fn compact_revision(view: &ReadView, name: &'static [u8]) -> Result<Option<i64>,
         return Ok(None);
     };
     match Revision::from_key(&value) {
-        Some((revision, _)) => Ok(Some(revision.main)),
-        None => Err(MvccError::Backend(BackendError::Schema {
+        Some((revision, _)) if is_possible(revision) => Ok(Some(revision.main)),
+        _ => Err(MvccError::Backend(BackendError::Schema {
             bucket: Bucket::Meta.title(),
             key: name.escape_ascii().to_string(),
             problem: "not a revision".into(),
@@ -80,7 +80,7 @@ fn compact_revision(view: &ReadView, name: &'static [u8]) -> Result<Option<i64>,
 /// The entries of bucket `key` as the index wants them, taking note of the newest revision and of leases on the way.
 struct Entries<'v> {
     entries: backend::Entries<'v>,
-    newest: Option<i64>,
+    newest: Option<Revision>,
     /// The lease of each live key that has one. Most have none, so only those are kept.
     leases: HashMap<&'v [u8], i64>,
     error: Option<MvccError>,
@@ -104,13 +104,18 @@ impl<'v> Entries<'v> {
         for (key, lease) in self.leases {
             attach(LeaseId(lease), Bytes::copy_from_slice(key));
         }
-        Ok(self.newest)
+        Ok(self.newest.map(|newest| newest.main))
     }
 
     fn entry(&mut self, key: &'v [u8], value: &'v [u8]) -> Result<(&'v [u8], Revision, Stored), MvccError> {
-        let at = RevisionKey::parse(key).ok_or_else(|| MvccError::NotARevision(key.to_vec()))?;
+        let at = RevisionKey::parse(key)
+            .filter(|at| is_possible(at.revision) && self.newest.is_none_or(|newest| at.revision > newest))
+            .ok_or_else(|| MvccError::NotARevision(key.to_vec()))?;
         let kv = Kv::parse(value).map_err(|_| MvccError::MalformedAt(at))?;
-        self.newest = Some(at.revision.main);
+        if !at.tombstone && !is_plausible(&kv, at.revision.main) {
+            return Err(MvccError::MalformedAt(at));
+        }
+        self.newest = Some(at.revision);
         if kv.lease != 0 && !at.tombstone {
             self.leases.insert(kv.key, kv.lease);
         } else if !self.leases.is_empty() {
@@ -126,6 +131,16 @@ impl<'v> Entries<'v> {
         };
         Ok((kv.key, at.revision, stored))
     }
+}
+
+/// No revision is negative, none comes near the end of numbers, and no transaction makes 2^32 changes.
+fn is_possible(revision: Revision) -> bool {
+    (0..i64::MAX / 2).contains(&revision.main) && u32::try_from(revision.sub).is_ok()
+}
+
+/// A key was made at this revision or before, and has not changed more often than anything can.
+fn is_plausible(kv: &Kv<'_>, main: i64) -> bool {
+    (0..=main).contains(&kv.create_revision) && (0..i64::MAX / 2).contains(&kv.version)
 }
 
 impl<'v> Iterator for Entries<'v> {

@@ -6,9 +6,12 @@ use std::path::Path;
 
 use api::Revision;
 use api::pb::etcdserverpb::{PutRequest, RangeRequest};
+use api::pb::mvccpb::KeyValue;
 use backend::{Backend, Batch, Bucket, RevisionKey, schema};
+use bytes::Bytes;
 use common::{DB, Member, options};
 use mvcc::{MvccError, NoLeases, Store, StoreOptions};
+use prost::Message;
 
 fn start(member: Member) -> Result<(), MvccError> {
     let Member { disk, mut committer, .. } = member;
@@ -39,6 +42,38 @@ fn a_start_names_what_is_wrong() {
     assert_eq!(text, "bucket meta, key finishedCompactRev: not a revision");
     let text = message(|batch| batch.put(Bucket::Meta, schema::SCHEDULED_COMPACT, vec![b'x'; 17]));
     assert_eq!(text, "bucket meta, key scheduledCompactRev: not a revision");
+}
+
+/// Found by fuzzing: each ended the process in the index.
+#[test]
+fn revisions_that_cannot_be_are_refused() {
+    let kv = |create_revision, version| {
+        let pair = KeyValue {
+            key: "k".into(),
+            create_revision,
+            mod_revision: 7,
+            version,
+            ..Default::default()
+        };
+        Bytes::from(pair.encode_to_vec())
+    };
+    let at = Revision::new(7, 0);
+    let not_a_revision = |damage: &dyn Fn(&mut Batch)| {
+        let text = message(|batch| damage(batch));
+        assert!(text.contains("is not a revision"), "{text}");
+    };
+    not_a_revision(&|batch| batch.put_revision(RevisionKey::put(Revision::new(7, 1 << 32)), kv(7, 1)));
+    not_a_revision(&|batch| batch.put_revision(RevisionKey::put(Revision::new(i64::MAX, 0)), kv(7, 1)));
+    not_a_revision(&|batch| {
+        batch.put_revision(RevisionKey::put(at), kv(7, 1));
+        batch.put_revision(RevisionKey::tombstone(at), kv(0, 0));
+    });
+    let text = message(|batch| batch.put(Bucket::Meta, schema::FINISHED_COMPACT, Revision::new(i64::MAX, 0).to_key().to_vec()));
+    assert_eq!(text, "bucket meta, key finishedCompactRev: not a revision");
+    for pair in [kv(8, 1), kv(-1, 1), kv(7, i64::MAX), kv(7, -1)] {
+        let text = message(|batch| batch.put_revision(RevisionKey::put(at), pair));
+        assert!(text.contains("is not a key-value pair"), "{text}");
+    }
 }
 
 #[test]
